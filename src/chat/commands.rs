@@ -1,0 +1,375 @@
+//! What people can ask for with a slash: one table, which `/help` and the nearest match read too.
+
+use std::fmt::Write as _;
+
+use crate::engine::{ConnectionId, Now};
+use crate::limits::{self, MEMBERSHIP_COST_LINES};
+
+use super::input::Flow;
+use super::log::Kind;
+use super::render;
+use super::room::Announcement;
+use super::session::Span;
+use super::{Chat, FIRST_ROOM};
+
+/// One command.
+struct Command {
+    name: &'static str,
+    arguments: &'static str,
+    help: &'static str,
+    /// What it takes from the client's `--rate`.
+    cost_lines: u32,
+    /// Called with what follows the name, trimmed; it is not empty where `arguments` demands one.
+    run: fn(&mut Chat, Now, ConnectionId, &str) -> Flow,
+}
+
+const COMMANDS: [Command; 12] = [
+    Command { name: "help", arguments: "", help: "this page", cost_lines: 1, run: Chat::help },
+    Command {
+        name: "nick",
+        arguments: "NAME",
+        help: "be called NAME",
+        cost_lines: MEMBERSHIP_COST_LINES,
+        run: Chat::nick,
+    },
+    Command { name: "me", arguments: "TEXT", help: "say what you do", cost_lines: 0, run: Chat::me },
+    Command { name: "who", arguments: "", help: "who is in the room", cost_lines: 1, run: Chat::who },
+    Command {
+        name: "join",
+        arguments: "ROOM",
+        help: "enter a room, or return to it",
+        cost_lines: MEMBERSHIP_COST_LINES,
+        run: Chat::join,
+    },
+    Command {
+        name: "leave",
+        arguments: "",
+        help: "leave the room you speak in",
+        cost_lines: MEMBERSHIP_COST_LINES,
+        run: Chat::leave_current,
+    },
+    Command { name: "rooms", arguments: "", help: "all rooms", cost_lines: 1, run: Chat::rooms },
+    Command {
+        name: "msg",
+        arguments: "NAME TEXT",
+        help: "tell one person alone",
+        cost_lines: 1,
+        run: Chat::msg,
+    },
+    Command {
+        name: "last",
+        arguments: "[N]",
+        help: "the last messages again",
+        cost_lines: 1,
+        run: Chat::last,
+    },
+    Command {
+        name: "lag",
+        arguments: "",
+        help: "who is behind, by how much",
+        cost_lines: 1,
+        run: Chat::lag_report,
+    },
+    Command { name: "ping", arguments: "", help: "is the server there?", cost_lines: 1, run: Chat::ping },
+    Command { name: "quit", arguments: "", help: "leave", cost_lines: 0, run: Chat::quit_command },
+];
+
+impl Chat {
+    /// Runs a line that begins with a slash.
+    pub(super) fn command(&mut self, now: Now, id: ConnectionId, line: &str) -> Flow {
+        let (name, rest) = line[1..].split_once(char::is_whitespace).unwrap_or((&line[1..], ""));
+        let rest = rest.trim();
+        let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+            return match self.pay(now, id, 1) {
+                Flow::Wait => Flow::Wait,
+                Flow::Done => {
+                    self.unknown(id, name);
+                    Flow::Done
+                }
+            };
+        };
+        if self.pay(now, id, command.cost_lines) == Flow::Wait {
+            return Flow::Wait;
+        }
+        let required = command
+            .arguments
+            .split(' ')
+            .filter(|argument| !argument.is_empty() && !argument.starts_with('['));
+        if rest.split_whitespace().count() < required.count() {
+            self.tell(id, &format!("usage: /{} {}", command.name, command.arguments));
+            return Flow::Done;
+        }
+        (command.run)(self, now, id, rest)
+    }
+
+    fn unknown(&mut self, id: ConnectionId, name: &str) {
+        let name = crate::codec::text::truncate_at_char(name, limits::NICK_BYTES_MAX);
+        let nearest = COMMANDS
+            .iter()
+            .map(|command| (strsim::osa_distance(command.name, name), command.name))
+            .min()
+            .filter(|(distance, nearest)| *distance <= (nearest.len() / 3).max(1));
+        let advice = match nearest {
+            Some((_, nearest)) => format!("did you mean /{nearest}?"),
+            None => "/help lists the commands".into(),
+        };
+        self.tell(id, &format!("no command /{name}; {advice} (//{name} says it)"));
+    }
+
+    fn help(&mut self, _now: Now, id: ConnectionId, _rest: &str) -> Flow {
+        let mut text = String::from("Type a line and Enter to say it to the room.\n");
+        for Command { name, arguments, help, .. } in &COMMANDS {
+            let usage = format!("/{name} {arguments}");
+            let _ = writeln!(text, "  {usage:<18} {help}");
+        }
+        text.push_str("  //TEXT             say a line that begins with a slash\n");
+        if let Some(rate) = self.config.rate {
+            let _ = writeln!(
+                text,
+                "At most {} lines a second, {} at once: more will wait, nothing is lost.",
+                rate.lines_per_second, rate.burst_lines
+            );
+        }
+        let _ = writeln!(text, "A line has at most {} bytes.", self.config.line_bytes_max);
+        self.reply(id, &text);
+        Flow::Done
+    }
+
+    fn nick(&mut self, _now: Now, id: ConnectionId, name: &str) -> Flow {
+        let Some(session) = self.sessions.get(id) else { return Flow::Done };
+        let before = session.to_string();
+        let claimed = match session.nick() {
+            Some(nick) if nick == name => return Flow::Done,
+            Some(nick) => self.names.rename(nick, name, id),
+            None => self.names.claim(name, id),
+        };
+        if let Err(error) = claimed {
+            self.tell(id, &error.to_string());
+            return Flow::Done;
+        }
+        let Some(session) = self.sessions.get_mut(id) else { return Flow::Done };
+        session.extras_mut().nick = Some(name.into());
+        let rooms: Vec<_> = session.memberships().map(|membership| membership.room).collect();
+        ::log::info!("client {}: {before}: is now {name}", id.serial());
+        self.tell(id, &format!("you are now {name}"));
+        for room in rooms {
+            let people = self.rooms.get(room.index()).map_or(0, |room| room.people());
+            if self.config.notices && people <= self.config.notice_members_max {
+                let text = format!("-- {before} is now {name} --\n");
+                self.announce_later(room, Announcement { kind: Kind::Notice, text, except: Some(id) });
+            }
+        }
+        Flow::Done
+    }
+
+    fn me(&mut self, now: Now, id: ConnectionId, text: &str) -> Flow {
+        self.say(now, id, text.as_bytes(), true)
+    }
+
+    fn who(&mut self, _now: Now, id: ConnectionId, _rest: &str) -> Flow {
+        let current = self.sessions.get(id).and_then(|session| session.current.as_ref());
+        let Some(room) = current.and_then(|current| self.rooms.get(current.room.index())) else {
+            return self.in_no_room(id);
+        };
+        let people = room.members().iter().filter_map(|slot| self.sessions.at(*slot as usize));
+        let mut names: Vec<String> = people
+            .filter(|session| !session.is_console())
+            .take(limits::LISTED_MAX)
+            .map(ToString::to_string)
+            .collect();
+        names.sort_unstable();
+        let others = room.people() - names.len();
+        let more = if others > 0 { format!(" and {others} others") } else { String::new() };
+        let text = format!("{} in {}: {}{more}", room.people(), room.name, names.join(", "));
+        self.tell(id, &text);
+        Flow::Done
+    }
+
+    fn join(&mut self, _now: Now, id: ConnectionId, name: &str) -> Flow {
+        let name = name.strip_prefix('#').unwrap_or(name);
+        if let Err(why) = Chat::check_room_name(name) {
+            self.tell(id, &why);
+            return Flow::Done;
+        }
+        let Some(session) = self.sessions.get(id) else { return Flow::Done };
+        let rooms = session.memberships().count();
+        if let Some(room) = self.room_ids.get(name)
+            && session.membership(*room).is_some()
+        {
+            let room = *room;
+            if let Some(session) = self.sessions.get_mut(id) {
+                session.return_to(room);
+            }
+            self.tell(id, &format!("you speak in {name} again"));
+            return Flow::Done;
+        }
+        if rooms >= self.config.rooms_per_client_max {
+            let most = self.config.rooms_per_client_max;
+            self.tell(
+                id,
+                &format!("you are in {rooms} rooms, {most} at most (--max-rooms-per-client); /leave one"),
+            );
+            return Flow::Done;
+        }
+        match self.room_named(name) {
+            Err(why) => self.tell(id, why),
+            Ok(room) => {
+                self.tell(id, &format!("you speak in {name} now; /leave goes back"));
+                self.enter(id, room);
+                self.watch_new_room(room);
+            }
+        }
+        Flow::Done
+    }
+
+    fn leave_current(&mut self, now: Now, id: ConnectionId, _rest: &str) -> Flow {
+        let current = self.sessions.get(id).and_then(|session| session.current.as_ref());
+        let Some((room_id, name)) = current
+            .and_then(|current| Some((current.room, self.rooms.get(current.room.index())?.name.clone())))
+        else {
+            return self.in_no_room(id);
+        };
+        self.leave_room(now, id, room_id, true);
+        let current = self.sessions.get(id).and_then(|session| session.current.as_ref());
+        let text = match current.and_then(|current| self.rooms.get(current.room.index())) {
+            Some(room) => format!("you left {name} and speak in {} now", room.name),
+            None => format!("you left {name} and are in no room; /join {FIRST_ROOM} goes back"),
+        };
+        self.tell(id, &text);
+        Flow::Done
+    }
+
+    fn rooms(&mut self, _now: Now, id: ConnectionId, _rest: &str) -> Flow {
+        let mut rooms: Vec<_> = self.rooms.iter().map(|(_, room)| (room.people(), &*room.name)).collect();
+        rooms.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+        let listed: Vec<String> = rooms
+            .iter()
+            .take(limits::LISTED_MAX)
+            .map(|(people, name)| format!("{name} ({people})"))
+            .collect();
+        let others = rooms.len() - listed.len();
+        let more = if others > 0 { format!(" and {others} others") } else { String::new() };
+        let text = format!("{}: {}{more}", render::count(rooms.len() as u64, "room"), listed.join(", "));
+        self.tell(id, &text);
+        Flow::Done
+    }
+
+    fn msg(&mut self, now: Now, id: ConnectionId, rest: &str) -> Flow {
+        let Some((name, text)) = rest.split_once(char::is_whitespace) else { return Flow::Done };
+        let text = text.trim_start();
+        let target = self.names.owner(name).or_else(|| {
+            // People without a nick are called by their address.
+            self.sessions
+                .iter()
+                .find(|session| !session.is_console() && session.to_string() == name)
+                .map(|s| s.id)
+        });
+        let Some(target) =
+            target.filter(|target| self.sessions.get(*target).is_some_and(|to| !to.is_leaving))
+        else {
+            self.tell(id, &format!("nobody here is called {name}; /who lists the room"));
+            return Flow::Done;
+        };
+        let (Some(from), Some(to)) = (self.sessions.get(id), self.sessions.get(target)) else {
+            return Flow::Done;
+        };
+        let (from, to_name) = (from.to_string(), to.to_string());
+        if to.private_bytes() + text.len() > limits::PRIVATE_BYTES_MAX {
+            self.tell(id, &format!("{to_name} is not reading: not delivered"));
+            return Flow::Done;
+        }
+        let time = self.stamp.at(now.unix_s).to_string();
+        self.reply(target, &format!("{time} {from} -> you: {text}\n"));
+        if target != id {
+            self.reply(id, &format!("{time} you -> {to_name}: {text}\n"));
+        }
+        Flow::Done
+    }
+
+    fn last(&mut self, _now: Now, id: ConnectionId, rest: &str) -> Flow {
+        let wanted = match rest {
+            "" => limits::HISTORY_MESSAGES as u64,
+            number => match number.parse() {
+                Ok(number) => number,
+                Err(_) => {
+                    self.tell(id, "usage: /last [N], N a number");
+                    return Flow::Done;
+                }
+            },
+        };
+        let Some(session) = self.sessions.get_mut(id) else { return Flow::Done };
+        let Some(room_id) = session.current.as_ref().map(|current| current.room) else {
+            return self.in_no_room(id);
+        };
+        let Some(room) = self.rooms.get_mut(room_id.index()) else { return Flow::Done };
+        let to = room.log.end();
+        let cursor = room.log.last_messages(wanted);
+        let shown = to.messages - cursor.messages;
+        if shown == 0 {
+            self.tell(id, "no messages are kept");
+            return Flow::Done;
+        }
+        room.pins += 1;
+        self.tell(id, &format!("the last {}", render::count(shown, "message")));
+        if let Some(session) = self.sessions.get_mut(id) {
+            // Behind the reply above, which is due once all that was said so far is read.
+            session.extras_mut().outbox.push_span(Span { room: room_id, cursor, to, is_history: true });
+        }
+        self.tell(id, "end");
+        Flow::Done
+    }
+
+    fn lag_report(&mut self, _now: Now, id: ConnectionId, _rest: &str) -> Flow {
+        let current = self.sessions.get(id).and_then(|session| session.current.as_ref());
+        let Some(room) = current.and_then(|current| self.rooms.get(current.room.index())) else {
+            return self.in_no_room(id);
+        };
+        let end = room.log.end();
+        let mut behind: Vec<(u64, u64, String)> = room
+            .lagging()
+            .iter()
+            .filter_map(|slot| self.sessions.at(*slot as usize))
+            .filter_map(|session| {
+                let cursor = session.membership(room.id)?.cursor;
+                Some((end.messages - cursor.messages, end.offset - cursor.offset, session.to_string()))
+            })
+            .collect();
+        behind.sort_unstable_by(|a, b| b.cmp(a));
+        if behind.is_empty() {
+            let name = room.name.clone();
+            self.tell(id, &format!("nobody in {name} is behind"));
+            return Flow::Done;
+        }
+        let mut text =
+            format!("-- {} behind in {} --\n", render::count(behind.len() as u64, "reader"), room.name);
+        for (messages, bytes, name) in behind.iter().take(limits::LISTED_MAX) {
+            let _ = writeln!(
+                text,
+                "  {name}: {}, {}",
+                render::count(*messages, "message"),
+                render::bytes(*bytes)
+            );
+        }
+        if behind.len() > limits::LISTED_MAX {
+            let _ = writeln!(text, "  and {} others", behind.len() - limits::LISTED_MAX);
+        }
+        self.reply(id, &text);
+        Flow::Done
+    }
+
+    fn ping(&mut self, _now: Now, id: ConnectionId, rest: &str) -> Flow {
+        let echo = if rest.is_empty() { String::new() } else { format!(" {rest}") };
+        self.tell(id, &format!("pong{echo}"));
+        Flow::Done
+    }
+
+    fn quit_command(&mut self, now: Now, id: ConnectionId, _rest: &str) -> Flow {
+        self.quit(now, id);
+        Flow::Done
+    }
+
+    fn in_no_room(&mut self, id: ConnectionId) -> Flow {
+        self.tell(id, &format!("you are in no room; /join {FIRST_ROOM} goes back"));
+        Flow::Done
+    }
+}

@@ -1,0 +1,269 @@
+//! The operator's console: a session like any other, whose lines are commands.
+//!
+//! It is a connection of the loop (standard input and output), so a terminal that is stopped, slow or gone
+//! is handled like a slow or lost client; and `watch` makes it a member of every room.
+
+use std::fmt::Write as _;
+
+use ::log::info;
+
+use crate::engine::{ConnectionId, Now, Reason};
+
+use super::Chat;
+use super::log::Kind;
+use super::render::{self, Message};
+use super::room::Announcement;
+use super::session::{RoomId, write_address};
+
+/// What the operator can type, and what it does.
+const HELP: &str = "\
+quit               end the server: everyone is told, and gets what is due to them
+clients            the table of clients
+rooms              the table of rooms
+say TEXT           say something in every room
+kick ID [REASON]   close the client with this id or nick
+stats              what the server has done so far
+watch              see the chat, or stop seeing it
+help               this page
+anything else      the threads and the table of clients
+";
+
+impl Chat {
+    /// Runs a line of the operator's.
+    pub(super) fn operate(&mut self, now: Now, id: ConnectionId, line: &str) {
+        let (name, rest) = line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
+        let rest = rest.trim();
+        match name {
+            "quit" => return self.stop(now),
+            "" => {}
+            "clients" => self.reply_clients(now, id),
+            "rooms" => self.reply_rooms(id),
+            "say" => self.say_everywhere(now, id, rest),
+            "kick" => self.kick(now, id, rest),
+            "stats" => self.reply_stats(now, id),
+            "watch" => self.watch(now, id),
+            "help" => self.reply(id, HELP),
+            _ => {
+                self.reply(id, "threads: 1 serves everyone (another only waits for signals)\n");
+                self.reply_clients(now, id);
+            }
+        }
+        self.prompt();
+    }
+
+    /// Asks for the next line, where somebody sits before the console.
+    pub(super) fn prompt(&mut self) {
+        if self.config.console_prompt
+            && let Some(console) = self.console
+        {
+            self.reply(console, ">> ");
+        }
+    }
+
+    fn reply_clients(&mut self, now: Now, console: ConnectionId) {
+        let mut rows = vec![
+            ["id", "name", "address", "room", "since", "idle", "in", "out", "behind"]
+                .map(String::from)
+                .to_vec(),
+        ];
+        for session in self.sessions.iter().filter(|session| !session.is_console()) {
+            let mut address = String::new();
+            // A String takes all that is written to it.
+            let _ = write_address(&mut address, session.peer, session.id);
+            let current = session.current.as_ref();
+            let room = current.and_then(|current| self.rooms.get(current.room.index()));
+            let others = session.memberships().count().saturating_sub(1);
+            let behind: u64 = session
+                .memberships()
+                .filter_map(|m| Some(self.rooms.get(m.room.index())?.log.end().offset - m.cursor.offset))
+                .sum();
+            rows.push(vec![
+                session.id.serial().to_string(),
+                session.nick().unwrap_or("-").to_string(),
+                address,
+                match room {
+                    Some(room) if others > 0 => format!("{}+{others}", room.name),
+                    Some(room) => room.name.to_string(),
+                    None => "-".into(),
+                },
+                self.stamp.time(session.since_unix_s),
+                render::duration(now.moment.since(session.active_at)),
+                render::bytes(session.bytes_in),
+                render::bytes(session.bytes_out),
+                render::bytes(behind + session.private_bytes() as u64),
+            ]);
+        }
+        let total = render::count(rows.len() as u64 - 1, "client");
+        self.reply(console, &format!("{}{total}\n", table(&rows)));
+    }
+
+    fn reply_rooms(&mut self, console: ConnectionId) {
+        let mut rows = vec![["room", "members", "behind", "messages", "memory"].map(String::from).to_vec()];
+        let mut rooms: Vec<_> = self.rooms.iter().map(|(_, room)| room).collect();
+        rooms.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        for room in rooms {
+            rows.push(vec![
+                room.name.to_string(),
+                room.people().to_string(),
+                room.lagging().len().to_string(),
+                room.log.end().messages.to_string(),
+                render::bytes(room.log.capacity_bytes() as u64),
+            ]);
+        }
+        self.reply(console, &table(&rows));
+    }
+
+    fn reply_stats(&mut self, now: Now, console: ConnectionId) {
+        let counters = &self.counters;
+        let up_s = now.unix_s.saturating_sub(self.began_unix_s.unwrap_or(now.unix_s)).unsigned_abs();
+        let log_bytes: usize = self.rooms.iter().map(|(_, room)| room.log.capacity_bytes()).sum();
+        let private_bytes: usize = self.sessions.iter().map(|session| session.private_bytes()).sum();
+        let behind: usize = self.rooms.iter().map(|(_, room)| room.lagging().len()).sum();
+        let mut text = String::new();
+        for (name, value) in [
+            ("up", render::duration(std::time::Duration::from_secs(up_s))),
+            (
+                "clients",
+                format!(
+                    "{} now, {} at most, {} allowed",
+                    self.clients(),
+                    counters.clients_peak,
+                    self.config.clients_max
+                ),
+            ),
+            (
+                "connections",
+                format!(
+                    "{} accepted, {} refused, {} closed",
+                    counters.accepted,
+                    counters.refused,
+                    counters.closed()
+                ),
+            ),
+            (
+                "received",
+                format!("{}, {}", render::count(counters.lines_in, "line"), render::bytes(counters.bytes_in)),
+            ),
+            (
+                "sent",
+                format!(
+                    "{}, {}",
+                    render::count(counters.records, "record"),
+                    render::bytes(counters.bytes_out)
+                ),
+            ),
+            ("slow readers", format!("{behind} now, {} missed", render::count(counters.missed, "message"))),
+            (
+                "back-pressure",
+                format!("{} by --rate, {} by a full room", counters.rate_pauses, counters.room_pauses),
+            ),
+            ("refused lines", format!("{} too long", counters.lines_too_long)),
+            (
+                "memory",
+                format!(
+                    "{} in {} of logs, {} of replies",
+                    render::bytes(log_bytes as u64),
+                    render::count(self.rooms.len() as u64, "room"),
+                    render::bytes(private_bytes as u64)
+                ),
+            ),
+        ] {
+            let _ = writeln!(text, "{name:<14} {value}");
+        }
+        for (reason, closes) in Reason::ALL.iter().zip(counters.closes).filter(|(_, closes)| *closes > 0) {
+            let _ = writeln!(text, "{:<14} {closes}: {reason}", "closed");
+        }
+        self.reply(console, &text);
+    }
+
+    fn say_everywhere(&mut self, now: Now, console: ConnectionId, text: &str) {
+        if text.is_empty() {
+            return self.reply(console, "usage: say TEXT\n");
+        }
+        let time = self.stamp.at(now.unix_s).to_string();
+        let rooms: Vec<RoomId> = self.rooms.iter().map(|(_, room)| room.id).collect();
+        for room in rooms {
+            let message =
+                Message { time: &time, tag: "", name: "operator", text: text.as_bytes(), is_action: false };
+            let record = message.parts(self.config.format).concat();
+            let text = String::from_utf8_lossy(&record).into_owned();
+            self.announce_later(room, Announcement { kind: Kind::Message, text, except: None });
+        }
+        info!("operator: says: {text}");
+    }
+
+    fn kick(&mut self, now: Now, console: ConnectionId, rest: &str) {
+        let (who, why) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        if who.is_empty() {
+            return self.reply(console, "usage: kick ID [REASON]; clients lists the ids\n");
+        }
+        let by_id = who.trim_start_matches('#').parse().ok();
+        let target = self
+            .sessions
+            .iter()
+            .find(|session| {
+                !session.is_console() && !session.is_leaving && Some(session.id.serial()) == by_id
+            })
+            .map(|session| session.id)
+            .or_else(|| self.names.owner(who));
+        let Some((target, name)) = target.and_then(|id| Some((id, self.sessions.get(id)?.to_string())))
+        else {
+            return self.reply(console, &format!("kick: {who}: no such client; clients lists them\n"));
+        };
+        let reason = if why.is_empty() { String::new() } else { format!(": {}", why.trim()) };
+        info!("client {}: {name}: kicked by the operator{reason}", target.serial());
+        self.tell(target, &format!("the operator closed your connection{reason}"));
+        self.leave(now, target, Reason::Kicked);
+        self.reply(console, &format!("kicked {name}{reason}\n"));
+    }
+
+    fn watch(&mut self, now: Now, console: ConnectionId) {
+        let Some(session) = self.sessions.get_mut(console) else { return };
+        session.is_watching = !session.is_watching;
+        if session.is_watching {
+            let rooms: Vec<RoomId> = self.rooms.iter().map(|(_, room)| room.id).collect();
+            for room in rooms {
+                self.enter(console, room);
+            }
+            self.reply(console, "you see the chat; watch again to stop\n");
+        } else {
+            while let Some(room) =
+                self.sessions.get(console).and_then(|s| s.memberships().next()).map(|m| m.room)
+            {
+                self.leave_room(now, console, room, true);
+            }
+            self.reply(console, "you see the chat no more\n");
+        }
+    }
+
+    /// A console that watches sees rooms that are made later, too.
+    pub(super) fn watch_new_room(&mut self, room: RoomId) {
+        if let Some(console) = self.console
+            && self
+                .sessions
+                .get(console)
+                .is_some_and(|session| session.is_watching && session.membership(room).is_none())
+        {
+            self.enter(console, room);
+        }
+    }
+}
+
+/// Columns as wide as their widest cell, on the screen: a name may be Chinese.
+fn table(rows: &[Vec<String>]) -> String {
+    use unicode_width::UnicodeWidthStr;
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> =
+        (0..columns).map(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            text.push_str(cell);
+            if column + 1 < columns {
+                text.extend(std::iter::repeat_n(' ', width - cell.width() + 2));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}

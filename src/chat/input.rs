@@ -1,0 +1,264 @@
+//! Lines in: cutting, cleaning, the rate limit, and every reason for which input has to wait.
+
+use ::log::debug;
+
+use crate::codec::line::Decoded;
+use crate::codec::text;
+use crate::engine::{Action, ConnectionId, Now, Reason};
+use crate::limits;
+
+use super::session::Pause;
+use super::{Chat, Timer, render};
+
+/// Whether a line was dealt with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// It was.
+    Done,
+    /// It was not: it is shown again after the session is resumed.
+    Wait,
+}
+
+impl Chat {
+    /// Handles the lines in `bytes` until one has to wait; returns the bytes that are done with.
+    pub(super) fn take_input(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) -> usize {
+        let dialect = self.config.dialect();
+        let line_bytes_max = self.config.line_bytes_max;
+        let mut done = 0;
+        while let Some(session) = self.sessions.get_mut(id) {
+            if session.is_leaving {
+                return bytes.len();
+            }
+            session.active_at = now.moment;
+            if self.must_read_first(id) {
+                break;
+            }
+            let Some(session) = self.sessions.get_mut(id) else { break };
+            let before = session.decoder;
+            match session.decoder.decode(&bytes[done..], dialect, line_bytes_max) {
+                Decoded::Incomplete { consumed } => {
+                    done += consumed;
+                    if !session.has_spoken && !self.config.is_raw() && looks_like_tls(&bytes[done..]) {
+                        self.refuse_protocol(now, id, "TLS; connect without it");
+                    }
+                    break;
+                }
+                Decoded::Line { line, consumed } => {
+                    if self.handle_line(now, id, line) == Flow::Wait {
+                        if let Some(session) = self.sessions.get_mut(id) {
+                            session.decoder = before;
+                        }
+                        break;
+                    }
+                    done += consumed;
+                    self.count_input(id, consumed);
+                }
+                Decoded::TooLong { consumed } => {
+                    done += consumed;
+                    self.count_input(id, consumed);
+                    self.refuse_long_line(id);
+                }
+                Decoded::TelnetReply(reply) => {
+                    session.extras_mut().outbox.push_text(None, &reply);
+                    self.make_ready(id);
+                }
+            }
+        }
+        done
+    }
+
+    /// Handles a last line without an end, then takes the end of the input as leaving. False: it
+    /// has to wait, and is called again after the session is resumed.
+    pub(super) fn take_last_input(&mut self, now: Now, id: ConnectionId, rest: &[u8]) -> bool {
+        let Some(session) = self.sessions.get_mut(id) else { return true };
+        if session.is_leaving {
+            return true;
+        }
+        let before = session.decoder;
+        if let Some(line) = session.decoder.decode_last(rest) {
+            if self.must_read_first(id) || self.handle_line(now, id, line) == Flow::Wait {
+                if let Some(session) = self.sessions.get_mut(id) {
+                    session.decoder = before;
+                }
+                return false;
+            }
+            self.count_input(id, rest.len());
+        }
+        self.leave(now, id, Reason::EndOfInput);
+        true
+    }
+
+    /// Whether so much waits for this session that its commands have to wait too.
+    fn must_read_first(&mut self, id: ConnectionId) -> bool {
+        let Some(session) = self.sessions.get_mut(id) else { return false };
+        let bound =
+            if session.is_console() { limits::CONSOLE_PRIVATE_BYTES_MAX } else { limits::PRIVATE_BYTES_MAX };
+        let skips = session.extras.as_ref().map_or(0, |extras| extras.skips.len());
+        let must = session.private_bytes() >= bound || skips >= limits::SKIPPED_SPANS_MAX;
+        if must {
+            session.pause = Pause::Output;
+        }
+        must
+    }
+
+    /// Called when output was taken: the opposite of [`Chat::must_read_first`].
+    pub(super) fn resume_reader(&mut self, id: ConnectionId) {
+        let Some(session) = self.sessions.get(id) else { return };
+        let skips = session.extras.as_ref().map_or(0, |extras| extras.skips.len());
+        if session.pause == Pause::Output
+            && session.private_bytes() <= limits::PRIVATE_BYTES_MAX / 2
+            && skips <= limits::SKIPPED_SPANS_MAX / 2
+        {
+            self.resume(id, Pause::Output);
+        }
+    }
+
+    fn count_input(&mut self, id: ConnectionId, bytes: usize) {
+        self.counters.bytes_in += bytes as u64;
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.bytes_in += bytes as u64;
+            session.has_spoken = true;
+        }
+    }
+
+    fn handle_line(&mut self, now: Now, id: ConnectionId, line: &[u8]) -> Flow {
+        if line.is_empty() {
+            return Flow::Done;
+        }
+        // The scratch is lent out while the line is handled.
+        let mut clean = std::mem::take(&mut self.line);
+        clean.clear();
+        if self.config.is_raw() {
+            clean.extend_from_slice(line);
+        } else {
+            text::clean_into(line, &mut clean);
+        }
+        let flow = self.handle_clean_line(now, id, &clean);
+        self.line = clean;
+        flow
+    }
+
+    fn handle_clean_line(&mut self, now: Now, id: ConnectionId, line: &[u8]) -> Flow {
+        let Some(session) = self.sessions.get(id) else { return Flow::Done };
+        if line.is_empty() {
+            return Flow::Done;
+        }
+        if session.is_console() {
+            self.operate(now, id, &String::from_utf8_lossy(line));
+            return Flow::Done;
+        }
+        if !session.has_spoken && !self.config.is_raw() && looks_like_http(line) {
+            self.refuse_protocol(now, id, "HTTP; this is a chat server");
+            return Flow::Done;
+        }
+        if line == b"quit" {
+            self.quit(now, id);
+            return Flow::Done;
+        }
+        self.counters.lines_in += 1;
+        match line {
+            [b'/', b'/', ..] if self.config.has_commands() => self.say(now, id, &line[1..], false),
+            [b'/', ..] if self.config.has_commands() => match std::str::from_utf8(line) {
+                Ok(line) => self.command(now, id, line),
+                Err(_) => Flow::Done,
+            },
+            _ => self.say(now, id, line, false),
+        }
+    }
+
+    /// Says a line in the session's current room, within its rate and the room's space.
+    pub(super) fn say(&mut self, now: Now, id: ConnectionId, line: &[u8], is_action: bool) -> Flow {
+        let Some(session) = self.sessions.get(id) else { return Flow::Done };
+        let Some(room) = session.current.as_ref().map(|current| current.room) else {
+            self.tell_politely(id, "you are in no room; /join ROOM enters one");
+            return Flow::Done;
+        };
+        let paid_before = session.paid_at_ns;
+        if self.pay(now, id, 1) == Flow::Wait {
+            return Flow::Wait;
+        }
+        debug!("client {}: says {}", id.serial(), line.escape_ascii());
+        let flow = self.post(now, id, room, line, is_action);
+        if flow == Flow::Wait
+            && let Some(session) = self.sessions.get_mut(id)
+        {
+            session.paid_at_ns = paid_before;
+        }
+        flow
+    }
+
+    /// Takes the cost of a line from the session's allowance, or makes it wait until there is enough:
+    /// back-pressure, nothing is lost. Counted by GCRA: one number for each session.
+    pub(super) fn pay(&mut self, now: Now, id: ConnectionId, lines: u32) -> Flow {
+        let (Some(rate), Some(session)) = (self.config.rate, self.sessions.get_mut(id)) else {
+            return Flow::Done;
+        };
+        let line_ns = 1_000_000_000 / u64::from(rate.lines_per_second.max(1));
+        let burst_ns = u64::from(rate.burst_lines.max(1)) * line_ns;
+        let now_ns = now.moment.as_nanos();
+        let paid_at_ns = session.paid_at_ns.max(now_ns) + (u64::from(lines) * line_ns).min(burst_ns);
+        let excess_ns = (paid_at_ns - now_ns).saturating_sub(burst_ns);
+        if excess_ns == 0 {
+            session.paid_at_ns = paid_at_ns;
+            return Flow::Done;
+        }
+        session.pause = Pause::Rate;
+        self.counters.rate_pauses += 1;
+        self.journal.paced(now, session);
+        self.deadlines.set(now.moment + std::time::Duration::from_nanos(excess_ns), Timer::Refill(id));
+        Flow::Wait
+    }
+
+    pub(super) fn quit(&mut self, now: Now, id: ConnectionId) {
+        self.tell_politely(id, "bye");
+        self.leave(now, id, Reason::Quit);
+    }
+
+    /// Takes the session out of its rooms and asks the loop to close it once it has what is due to it.
+    pub(super) fn leave(&mut self, now: Now, id: ConnectionId, reason: Reason) {
+        let Some(session) = self.sessions.get(id) else { return };
+        if session.is_leaving {
+            return;
+        }
+        self.leave_rooms(now, id, reason);
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.is_leaving = true;
+            session.pause = Pause::None;
+        }
+        self.make_ready(id);
+        self.actions.push_back(Action::Close(id, reason));
+    }
+
+    fn refuse_long_line(&mut self, id: ConnectionId) {
+        self.counters.lines_too_long += 1;
+        self.tell(
+            id,
+            &format!(
+                "that line was too long and was not sent: {} at most (--max-line)",
+                render::count(self.config.line_bytes_max as u64, "byte")
+            ),
+        );
+    }
+
+    /// A browser or a TLS client must not have its bytes taken for chat (P43, P44).
+    fn refuse_protocol(&mut self, now: Now, id: ConnectionId, what: &str) {
+        self.tell(id, &format!("you speak {what}"));
+        self.leave(now, id, Reason::WrongProtocol);
+    }
+}
+
+/// Whether a first line is an HTTP request line (RFC 9112, section 3).
+fn looks_like_http(line: &[u8]) -> bool {
+    let mut words = line.split(|byte| *byte == b' ');
+    let method = words.next().unwrap_or_default();
+    let version = words.nth(1).unwrap_or_default();
+    !method.is_empty()
+        && method.iter().all(u8::is_ascii_uppercase)
+        && version.starts_with(b"HTTP/")
+        && words.next().is_none()
+}
+
+/// Whether first bytes are a TLS handshake record (RFC 8446, section 5.1).
+fn looks_like_tls(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x16, 0x03])
+}

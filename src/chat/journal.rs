@@ -1,0 +1,92 @@
+//! The operator's log: one line for each thing that matters, and never a flood of them (P22).
+
+use ::log::{Level, info, log, warn};
+
+use crate::engine::{ConnectionId, Moment, Now, Peer, Reason};
+use crate::limits;
+
+use super::render;
+use super::session::{Session, write_address};
+
+/// What is written to the log, limited by kind.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    windows: [Window; 5],
+}
+
+/// A kind of line that clients can cause as often as they like.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Joined,
+    Closed,
+    Refused,
+    Paced,
+    Missed,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    began: Moment,
+    lines: u32,
+    suppressed: u64,
+}
+
+impl Journal {
+    pub(super) fn joined(&mut self, now: Now, session: &Session) {
+        if self.admits(now.moment, Kind::Joined) {
+            info!("client {}: {session}: joined", session.id.serial());
+        }
+    }
+
+    pub(super) fn closed(&mut self, now: Now, session: &Session, reason: Reason) {
+        if self.admits(now.moment, Kind::Closed) {
+            let received = render::bytes(session.bytes_in);
+            let sent = render::bytes(session.bytes_out);
+            info!("client {}: {session}: left: {reason} ({received} in, {sent} out)", session.id.serial());
+        }
+    }
+
+    pub(super) fn refused(&mut self, now: Now, reason: Reason, peer: Peer) {
+        if self.admits(now.moment, Kind::Refused) {
+            let mut who = String::new();
+            // A String takes all that is written to it.
+            let _ = write_address(&mut who, peer, ConnectionId::new(0, 0));
+            warn!("newcomer: {who}: refused: {reason}");
+        }
+    }
+
+    pub(super) fn paced(&mut self, now: Now, session: &Session) {
+        if self.admits(now.moment, Kind::Paced) {
+            info!("client {}: {session}: sends faster than --rate: slowed down", session.id.serial());
+        }
+    }
+
+    pub(super) fn missed(&mut self, now: Now, session: &Session, messages: u64) {
+        if self.admits(now.moment, Kind::Missed) {
+            let missed = render::count(messages, "message");
+            info!("client {}: {session}: read too slowly: missed {missed}", session.id.serial());
+        }
+    }
+
+    /// Whether another line of this kind may be written; says first how many were left out.
+    fn admits(&mut self, now: Moment, kind: Kind) -> bool {
+        let level = match kind {
+            Kind::Refused => Level::Warn,
+            _ => Level::Info,
+        };
+        if !::log::log_enabled!(level) {
+            return false;
+        }
+        let window = &mut self.windows[kind as usize];
+        if now.since(window.began) >= limits::LOG_WINDOW {
+            if window.suppressed > 0 {
+                log!(level, "log: {} lines like the next were left out", window.suppressed);
+            }
+            *window = Window { began: now, lines: 0, suppressed: 0 };
+        }
+        window.lines += 1;
+        let admits = window.lines <= limits::LOG_LINES_PER_WINDOW;
+        window.suppressed += u64::from(!admits);
+        admits
+    }
+}

@@ -1,0 +1,407 @@
+//! The chat server as an [`Engine`]: rooms are logs, members are cursors, nothing here does I/O.
+//!
+//! In reading order: [`log`] and [`room`] are the idea, [`session`] is what a connection costs,
+//! [`config`] what an operator can choose, [`render`] what text looks like, [`names`] who may be called
+//! what. The engine itself is split by direction: `input` (lines in, back-pressure), `rooms` (joining,
+//! leaving, posting), `output` (who is written what next), `commands` and `console` (what people and
+//! the operator can ask for). This file holds the state that they share and the dispatch.
+
+pub mod config;
+pub mod log;
+pub mod names;
+pub mod render;
+pub mod room;
+pub mod session;
+
+mod commands;
+mod console;
+mod input;
+mod journal;
+mod output;
+mod rooms;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use ::log::warn;
+use slab::Slab;
+
+use crate::deadlines::Deadlines;
+use crate::engine::{Action, ConnectionId, Engine, Moment, Now, Output, Peer, Reason, Refusal, Written};
+use crate::limits;
+
+use config::Config;
+use journal::Journal;
+use names::Names;
+use output::Offered;
+use render::Stamp;
+use room::Room;
+use session::{Pause, RoomId, Session, Sessions};
+
+/// The room that everyone is in at first, and that always exists.
+pub const FIRST_ROOM: &str = "lobby";
+
+/// The chat server.
+#[derive(Debug)]
+pub struct Chat {
+    config: Config,
+    sessions: Sessions,
+    rooms: Slab<Room>,
+    room_ids: HashMap<Box<str>, RoomId>,
+    first_room: RoomId,
+    names: Names<ConnectionId>,
+    /// Clients from each address that is limited.
+    addresses: HashMap<AddressBlock, usize>,
+    /// The console, while standard input is open.
+    console: Option<ConnectionId>,
+    /// Sessions with output of their own, or that were blocked and may have room again.
+    ready: VecDeque<ConnectionId>,
+    /// Rooms whose members are being written to, the one under way first.
+    walking: VecDeque<RoomId>,
+    /// Rooms with something to announce when the turn's input is complete.
+    announcing: Vec<RoomId>,
+    /// What the last `poll_output` gave.
+    offered: Offered,
+    actions: VecDeque<Action>,
+    deadlines: Deadlines<Timer>,
+    stamp: Stamp,
+    /// Scratch for the line being handled, so that a line costs no allocation.
+    line: Vec<u8>,
+    is_stopping: bool,
+    counters: Counters,
+    journal: Journal,
+    began_unix_s: Option<i64>,
+}
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// The session may have tokens again.
+    Refill(ConnectionId),
+    /// The session may have been silent for too long.
+    Idle(ConnectionId),
+    /// `--coalesce` is over.
+    Flush(RoomId),
+    /// `--slow wait` is over.
+    Wait(RoomId),
+    /// A burst's memory can be given back.
+    Shrink(RoomId),
+}
+
+/// What is counted for `--max-per-ip`: an IPv4 address, or the /64 of an IPv6 one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum AddressBlock {
+    V4([u8; 4]),
+    V6([u8; 8]),
+}
+
+impl AddressBlock {
+    /// `None` for who is exempt: loopback, Unix sockets and the console.
+    fn of(peer: Peer) -> Option<Self> {
+        match peer {
+            Peer::Inet(ip, _) if ip.is_loopback() => None,
+            Peer::Inet(IpAddr::V4(ip), _) => Some(AddressBlock::V4(ip.octets())),
+            Peer::Inet(IpAddr::V6(ip), _) => {
+                let [a, b, c, d, e, f, g, h, ..] = ip.octets();
+                Some(AddressBlock::V6([a, b, c, d, e, f, g, h]))
+            }
+            Peer::Unix | Peer::Console => None,
+        }
+    }
+}
+
+/// What the server has done, for `stats`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counters {
+    accepted: u64,
+    refused: u64,
+    closes: [u64; Reason::ALL.len()],
+    lines_in: u64,
+    records: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    missed: u64,
+    rate_pauses: u64,
+    room_pauses: u64,
+    lines_too_long: u64,
+    clients_peak: usize,
+}
+
+impl Counters {
+    fn count_close(&mut self, reason: Reason) {
+        let index = Reason::ALL.iter().position(|known| *known == reason);
+        self.closes[index.expect("invariant: ALL holds every reason")] += 1;
+    }
+
+    fn closed(&self) -> u64 {
+        self.closes.iter().sum()
+    }
+}
+
+impl Chat {
+    /// A server with one empty room.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let mut rooms = Slab::new();
+        let entry = rooms.vacant_entry();
+        let first_room = RoomId::new(entry.key());
+        entry.insert(Room::new(first_room, FIRST_ROOM, config.log_bytes_max));
+        Chat {
+            stamp: Stamp::new(config.time_zone.clone()),
+            config,
+            sessions: Sessions::default(),
+            rooms,
+            room_ids: HashMap::from([(FIRST_ROOM.into(), first_room)]),
+            first_room,
+            names: Names::new(limits::NICK_BYTES_MAX),
+            addresses: HashMap::new(),
+            console: None,
+            ready: VecDeque::new(),
+            walking: VecDeque::new(),
+            announcing: Vec::new(),
+            offered: Offered::Nothing,
+            actions: VecDeque::new(),
+            deadlines: Deadlines::new(),
+            line: Vec::new(),
+            is_stopping: false,
+            counters: Counters::default(),
+            journal: Journal::default(),
+            began_unix_s: None,
+        }
+    }
+
+    /// Clients at present.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.sessions.len() - usize::from(self.console.is_some())
+    }
+
+    /// Adds to what waits for a session, in the place that it has now among what its room said.
+    fn reply(&mut self, id: ConnectionId, text: &str) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let due = session.current.as_ref().and_then(|current| {
+            let end = self.rooms.get(current.room.index())?.log.end().offset;
+            Some((current.room, end))
+        });
+        session.extras_mut().outbox.push_text(due, text.as_bytes());
+        self.make_ready(id);
+    }
+
+    /// The server's own words, on a line that nobody can mistake for a person's.
+    fn tell(&mut self, id: ConnectionId, text: &str) {
+        self.reply(id, &format!("-- {text} --\n"));
+    }
+
+    /// The same, but not where only the clients' own lines are sent.
+    fn tell_politely(&mut self, id: ConnectionId, text: &str) {
+        if !self.config.is_raw() {
+            self.tell(id, text);
+        }
+    }
+
+    fn make_ready(&mut self, id: ConnectionId) {
+        if let Some(session) = self.sessions.get_mut(id)
+            && !session.is_ready
+        {
+            session.is_ready = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    fn resume(&mut self, id: ConnectionId, because: Pause) {
+        if let Some(session) = self.sessions.get_mut(id)
+            && session.pause == because
+        {
+            session.pause = Pause::None;
+            self.actions.push_back(Action::Resume(id));
+        }
+    }
+
+    /// Everyone is told, gets what is due, and is closed.
+    fn stop(&mut self, now: Now) {
+        if std::mem::replace(&mut self.is_stopping, true) {
+            return;
+        }
+        let ids: Vec<ConnectionId> =
+            self.sessions.iter().filter(|session| !session.is_console()).map(|session| session.id).collect();
+        for id in &ids {
+            self.tell_politely(*id, "the server is closing");
+            self.leave(now, *id, Reason::ServerClosing);
+        }
+        if let Some(console) = self.console {
+            let clients = render::count(ids.len() as u64, "client");
+            let drain = render::duration(self.config.drain);
+            self.reply(console, &format!("closing: {clients} to be told, {drain} at most\n"));
+            self.leave(now, console, Reason::Quit);
+        }
+        self.actions.push_back(Action::Stop(self.config.drain));
+    }
+
+    fn greeting(&self, session: &Session) -> String {
+        let advice = if self.config.has_commands() { "/help lists the commands" } else { "quit leaves" };
+        format!("-- you are {session} in {FIRST_ROOM}; {advice} --\n{}", self.config.motd)
+    }
+}
+
+impl Engine for Chat {
+    fn admit(&mut self, now: Now, peer: Peer) -> Result<(), Refusal> {
+        if peer == Peer::Console {
+            return Ok(());
+        }
+        let mut refuse = |reason, text: String| {
+            self.counters.refused += 1;
+            self.journal.refused(now, reason, peer);
+            Err(Refusal { reason, text: format!("-- {text} --\n") })
+        };
+        if self.sessions.len() - usize::from(self.console.is_some()) >= self.config.clients_max {
+            let text =
+                format!("the server is full: {} clients are here; try again later", self.config.clients_max);
+            return refuse(Reason::ServerFull, text);
+        }
+        if let Some(block) = AddressBlock::of(peer)
+            && self.addresses.get(&block).is_some_and(|count| *count >= self.config.clients_per_ip_max)
+        {
+            let text =
+                format!("too many connections from your address: {} at most", self.config.clients_per_ip_max);
+            return refuse(Reason::AddressFull, text);
+        }
+        Ok(())
+    }
+
+    fn handle_accepted(&mut self, now: Now, id: ConnectionId, peer: Peer) {
+        self.began_unix_s.get_or_insert(now.unix_s);
+        self.sessions.insert(Session::new(id, peer, now.unix_s, now.moment));
+        if peer == Peer::Console {
+            self.console = Some(id);
+            self.prompt();
+            return;
+        }
+        self.counters.accepted += 1;
+        self.counters.clients_peak = self.counters.clients_peak.max(self.clients());
+        if let Some(block) = AddressBlock::of(peer) {
+            *self.addresses.entry(block).or_default() += 1;
+        }
+        if let Some(idle_max) = self.config.idle_max {
+            self.deadlines.set(now.moment + idle_max, Timer::Idle(id));
+        }
+        if let Some(session) = self.sessions.get(id) {
+            self.journal.joined(now, session);
+            if !self.config.is_raw() {
+                let greeting = self.greeting(session);
+                self.reply(id, &greeting);
+            }
+        }
+        self.enter(id, self.first_room);
+    }
+
+    fn handle_bytes(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) -> usize {
+        self.take_input(now, id, bytes)
+    }
+
+    fn handle_eof(&mut self, now: Now, id: ConnectionId, rest: &[u8]) -> bool {
+        self.take_last_input(now, id, rest)
+    }
+
+    fn wants_input(&self, id: ConnectionId) -> bool {
+        self.sessions.get(id).is_some_and(|session| session.pause == Pause::None)
+    }
+
+    fn poll_ready(&mut self, now: Now) -> Option<ConnectionId> {
+        self.next_ready(now)
+    }
+
+    fn has_ready(&self) -> bool {
+        !self.ready.is_empty() || !self.walking.is_empty() || !self.announcing.is_empty()
+    }
+
+    fn poll_output(&mut self, now: Now, id: ConnectionId) -> Output<'_> {
+        self.offer(now, id)
+    }
+
+    fn handle_written(&mut self, _now: Now, id: ConnectionId, bytes: usize, written: Written) {
+        self.take_written(id, bytes, written);
+    }
+
+    fn handle_writable(&mut self, id: ConnectionId) {
+        self.make_ready(id);
+    }
+
+    fn handle_closed(&mut self, now: Now, id: ConnectionId, reason: Reason) {
+        let Some(session) = self.sessions.get(id) else { return };
+        if !session.is_leaving {
+            self.leave_rooms(now, id, reason);
+        }
+        let Some(session) = self.sessions.remove(id) else { return };
+        for room in session.extras.iter().flat_map(|extras| extras.outbox.pinned()) {
+            self.unpin(now.moment, room);
+        }
+        if session.is_console() {
+            self.console = None;
+            return;
+        }
+        if let Some(block) = AddressBlock::of(session.peer)
+            && let Some(count) = self.addresses.get_mut(&block)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.addresses.remove(&block);
+            }
+        }
+        self.counters.count_close(reason);
+        self.journal.closed(now, &session, reason);
+    }
+
+    fn handle_signal(&mut self, now: Now) {
+        self.stop(now);
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        while let Some(timer) = self.deadlines.poll_due(now.moment) {
+            match timer {
+                Timer::Refill(id) => self.resume(id, Pause::Rate),
+                Timer::Idle(id) => self.check_idle(now, id),
+                Timer::Flush(room) => self.begin_walk(room),
+                Timer::Wait(room) => self.end_wait(now, room),
+                Timer::Shrink(room) => self.shrink(room),
+            }
+        }
+        let sessions = &self.sessions;
+        let rooms = &self.rooms;
+        self.deadlines.prune(|timer| match timer {
+            Timer::Refill(id) | Timer::Idle(id) => sessions.get(*id).is_some(),
+            Timer::Flush(room) | Timer::Wait(room) | Timer::Shrink(room) => rooms.contains(room.index()),
+        });
+    }
+
+    fn handle_turn(&mut self, now: Now) {
+        self.announce(now);
+    }
+
+    fn poll_timeout(&self) -> Option<Moment> {
+        self.deadlines.next()
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+}
+
+impl Chat {
+    /// Closes a session that has been silent for `--idle`, or looks again when it would have been.
+    fn check_idle(&mut self, now: Now, id: ConnectionId) {
+        let (Some(idle_max), Some(session)) = (self.config.idle_max, self.sessions.get(id)) else { return };
+        let due = session.active_at + idle_max;
+        if due > now.moment {
+            self.deadlines.set(due, Timer::Idle(id));
+        } else if session.pause != Pause::None {
+            // Its lines wait because we do not read them: that is not silence.
+            self.deadlines.set(now.moment + idle_max, Timer::Idle(id));
+        } else {
+            warn!("client {}: {session}: silent for {} (--idle)", id.serial(), render::duration(idle_max));
+            self.tell(id, &format!("you said nothing for {}: closing", render::duration(idle_max)));
+            self.leave(now, id, Reason::Idle);
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! A room: its log, and who reads it.
+//!
+//! The members are one list in two zones. The first `following` of them take what is posted as soon as
+//! it is flushed; the others *lag*: their sockets are full, and posting does not touch them. A flush
+//! walks the first zone from its end to its start, so that swapping a member out of it (its socket
+//! filled up) only moves members that were visited already. Invariants:
+//! `unvisited <= following <= members.len()`, each member's `Membership::index` is its index here,
+//! and no append drops a byte at or after `flushed`, which every following member has got.
+
+use std::time::Duration;
+
+use crate::engine::{ConnectionId, Moment};
+use crate::limits;
+
+use super::log::{Kind, Log};
+use super::session::{RoomId, Sessions};
+
+/// Where the room stands between a post and everyone having it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// Everyone who follows has everything.
+    Idle,
+    /// There is something new, which waits for more (`--coalesce`).
+    Held,
+    /// The walk is under way, or waits for its turn.
+    Queued,
+}
+
+/// One room.
+#[derive(Debug)]
+pub struct Room {
+    /// Its id.
+    pub id: RoomId,
+    /// Its name.
+    pub name: Box<str>,
+    /// What was said.
+    pub log: Log,
+    /// Where it stands between a post and everyone having it.
+    pub flush: Flush,
+    /// Who joined in this turn.
+    pub joined: Roll,
+    /// Who left in this turn.
+    pub left: Roll,
+    /// What is to be said at the end of the turn, or once the log has space for it.
+    pub announcements: Vec<Announcement>,
+    /// Senders whose lines wait for space in the log.
+    pub waiting: Vec<ConnectionId>,
+    /// Until when they wait for a member that lags, and the length of the record that waits.
+    pub wait: Option<(Moment, usize)>,
+    /// Spans in outboxes that read this log.
+    pub pins: u32,
+    /// Consoles that watch: members that people do not see.
+    pub watchers: usize,
+    /// When its last member left.
+    pub empty_since: Moment,
+    /// A deadline will look whether memory can be given back.
+    pub will_shrink: bool,
+    members: Vec<u32>,
+    following: usize,
+    unvisited: usize,
+    /// The log's end when the walk under way began.
+    walk_end: u64,
+    flushed: u64,
+    /// A lower bound of the lagging members' cursors.
+    lag_floor: u64,
+}
+
+/// A record that the server has to append.
+#[derive(Debug)]
+pub struct Announcement {
+    /// What it counts as.
+    pub kind: Kind,
+    /// The record, with its line end.
+    pub text: String,
+    /// The one member that is not sent it, because it was told already.
+    pub except: Option<ConnectionId>,
+}
+
+/// Those to whom the same happened in one turn.
+#[derive(Debug, Default)]
+pub struct Roll {
+    names: Vec<String>,
+    total: usize,
+    /// The first of them.
+    pub first: Option<ConnectionId>,
+}
+
+impl Roll {
+    /// Adds one.
+    pub fn add(&mut self, id: ConnectionId, name: impl ToString) {
+        if self.names.len() < limits::NOTICE_NAMES_MAX {
+            self.names.push(name.to_string());
+        }
+        self.first.get_or_insert(id);
+        self.total += 1;
+    }
+
+    /// Whether nobody is on it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// How many are on it.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// `ann`, `ann and bob`, `ann, bob and cho`, `ann, bob and 37 others`.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match (&self.names[..], self.total) {
+            ([one], _) => one.clone(),
+            ([one, two], _) => format!("{one} and {two}"),
+            ([one, two, three], 3) => format!("{one}, {two} and {three}"),
+            ([one, two, ..], total) => format!("{one}, {two} and {} others", total - 2),
+            ([], _) => String::new(),
+        }
+    }
+}
+
+impl Room {
+    /// An empty room.
+    #[must_use]
+    pub fn new(id: RoomId, name: &str, log_bytes_max: usize) -> Self {
+        Room {
+            id,
+            name: name.into(),
+            log: Log::new(log_bytes_max),
+            flush: Flush::Idle,
+            joined: Roll::default(),
+            left: Roll::default(),
+            announcements: Vec::new(),
+            waiting: Vec::new(),
+            wait: None,
+            pins: 0,
+            watchers: 0,
+            empty_since: Moment::START,
+            will_shrink: false,
+            members: Vec::new(),
+            following: 0,
+            unvisited: 0,
+            walk_end: 0,
+            flushed: 0,
+            lag_floor: u64::MAX,
+        }
+    }
+
+    /// Slots of all members, in no order.
+    #[must_use]
+    pub fn members(&self) -> &[u32] {
+        &self.members
+    }
+
+    /// Slots of the members whose sockets are full.
+    #[must_use]
+    pub fn lagging(&self) -> &[u32] {
+        &self.members[self.following..]
+    }
+
+    /// Members that people see.
+    #[must_use]
+    pub fn people(&self) -> usize {
+        self.members.len() - self.watchers
+    }
+
+    /// Adds a member, who follows from the log's end, and returns its index.
+    pub fn add(&mut self, id: ConnectionId, sessions: &mut Sessions) -> u32 {
+        self.members.push(id.slot() as u32);
+        let last = self.members.len() - 1;
+        self.swap(self.following, last, sessions);
+        self.following += 1;
+        (self.following - 1) as u32
+    }
+
+    /// Takes out the member at `index`, whose session is a member no longer.
+    pub fn remove(&mut self, index: u32, sessions: &mut Sessions) {
+        let mut index = index as usize;
+        if index < self.following {
+            index = self.leave_following(index, sessions);
+        }
+        let last = self.members.len() - 1;
+        self.swap(index, last, sessions);
+        self.members.pop();
+        if self.members.len() < self.members.capacity() / 4 {
+            self.members.shrink_to(2 * self.members.len());
+        }
+    }
+
+    /// The member's socket is full: posting passes it by.
+    pub fn lag(&mut self, index: u32, offset: u64, sessions: &mut Sessions) {
+        self.lag_floor = self.lag_floor.min(offset);
+        if (index as usize) < self.following {
+            self.leave_following(index as usize, sessions);
+        }
+    }
+
+    /// The member has everything: it follows again.
+    pub fn follow(&mut self, index: u32, sessions: &mut Sessions) {
+        if index as usize >= self.following {
+            self.swap(index as usize, self.following, sessions);
+            self.following += 1;
+        }
+        if self.following == self.members.len() {
+            self.lag_floor = u64::MAX;
+        }
+    }
+
+    /// Begins a walk over those who follow.
+    pub fn begin_walk(&mut self) {
+        self.unvisited = self.following;
+        self.walk_end = self.log.end().offset;
+    }
+
+    /// The next member of the walk that lacks something; `None` ends the walk.
+    pub fn next_of_walk(&mut self, sessions: &Sessions) -> Option<ConnectionId> {
+        let end = self.log.end().offset;
+        while self.unvisited > 0 {
+            self.unvisited -= 1;
+            let Some(session) = sessions.at(self.members[self.unvisited] as usize) else { continue };
+            if session.membership(self.id).is_some_and(|membership| membership.cursor.offset < end) {
+                return Some(session.id);
+            }
+        }
+        self.flushed = self.walk_end;
+        None
+    }
+
+    /// Whether there is more to flush than the walk that ended was for.
+    #[must_use]
+    pub fn has_unflushed(&self) -> bool {
+        self.flushed < self.log.end().offset
+    }
+
+    /// Whether a record of `length` bytes can be appended without taking away what a following
+    /// member has not got, nor, where senders wait for the slow, what a lagging one has not got.
+    #[must_use]
+    pub fn has_space(&mut self, length: usize, waits_for_lagging: bool, sessions: &Sessions) -> bool {
+        let base = self.log.base_after(length);
+        let flushed = if self.following == 0 { self.log.end().offset } else { self.flushed };
+        if base > flushed {
+            return false;
+        }
+        if waits_for_lagging && base > self.lag_floor {
+            self.lag_floor = self.lowest_lagging(sessions);
+        }
+        !waits_for_lagging || base <= self.lag_floor
+    }
+
+    /// Appends a record. The caller asked [`Room::has_space`] before, and flushes after.
+    pub fn append(&mut self, kind: Kind, parts: &[&[u8]]) {
+        debug_assert!(
+            self.following == 0
+                || self.log.base_after(parts.iter().map(|part| part.len()).sum()) <= self.flushed
+        );
+        if self.flush == Flush::Idle {
+            self.flushed = self.log.end().offset;
+        }
+        self.log.append(kind, parts);
+    }
+
+    /// The lagging members whose unread part has fallen off the log, looked for only when one has.
+    pub fn overtaken(&mut self, sessions: &Sessions) -> Vec<ConnectionId> {
+        let base = self.log.base().offset;
+        if base <= self.lag_floor {
+            return Vec::new();
+        }
+        self.lag_floor = u64::MAX;
+        let mut overtaken = Vec::new();
+        for (id, offset) in self.lagging_clients(sessions) {
+            if offset < base {
+                overtaken.push(id);
+            }
+        }
+        self.lag_floor = self
+            .lagging_clients(sessions)
+            .map(|(_, offset)| offset)
+            .filter(|o| *o >= base)
+            .min()
+            .unwrap_or(u64::MAX);
+        overtaken
+    }
+
+    /// The lagging clients that hold the senders up: those with the oldest cursors.
+    #[must_use]
+    pub fn holding_up(&self, length: usize, sessions: &Sessions) -> Vec<ConnectionId> {
+        let base = self.log.base_after(length);
+        self.lagging_clients(sessions).filter(|(_, offset)| *offset < base).map(|(id, _)| id).collect()
+    }
+
+    /// Gives memory back that nobody needs: called when everyone who follows has everything.
+    /// Returns whether a burst's memory may be left, which [`Room::shrink`] gives back later.
+    pub fn trim(&mut self, history_messages: u64) -> bool {
+        if self.lagging().is_empty() && self.pins == 0 {
+            self.log.trim_to_messages(history_messages);
+        }
+        self.log.capacity_bytes() > SHRINK_BYTES_MIN
+    }
+
+    /// Gives back the memory that a burst had taken.
+    pub fn shrink(&mut self) {
+        self.log.shrink();
+        self.waiting.shrink_to(0);
+    }
+
+    fn lagging_clients<'a>(
+        &'a self,
+        sessions: &'a Sessions,
+    ) -> impl Iterator<Item = (ConnectionId, u64)> + 'a {
+        self.lagging()
+            .iter()
+            .filter_map(|slot| sessions.at(*slot as usize))
+            .filter(|session| !session.is_console())
+            .filter_map(|session| Some((session.id, session.membership(self.id)?.cursor.offset)))
+    }
+
+    fn lowest_lagging(&self, sessions: &Sessions) -> u64 {
+        self.lagging_clients(sessions).map(|(_, offset)| offset).min().unwrap_or(u64::MAX)
+    }
+
+    /// Moves a following member to the start of the lagging zone; returns its new index.
+    fn leave_following(&mut self, index: usize, sessions: &mut Sessions) -> usize {
+        self.following -= 1;
+        self.swap(index, self.following, sessions);
+        self.unvisited = self.unvisited.min(self.following);
+        self.following
+    }
+
+    fn swap(&mut self, a: usize, b: usize, sessions: &mut Sessions) {
+        if a == b {
+            return;
+        }
+        self.members.swap(a, b);
+        for index in [a, b] {
+            let session = sessions.at_mut(self.members[index] as usize);
+            if let Some(membership) = session.and_then(|session| session.membership_mut(self.id)) {
+                membership.index = index as u32;
+            }
+        }
+    }
+}
+
+/// Memory below which a room's burst is not worth a deadline.
+const SHRINK_BYTES_MIN: usize = 32 * 1024;
+
+/// How long a room keeps the memory of a burst, in case that another follows.
+pub const SHRINK_AFTER: Duration = Duration::from_secs(1);

@@ -1,0 +1,366 @@
+//! Joining, leaving and posting: what changes a room, and who has to wait for whom.
+
+use ::log::warn;
+
+use crate::engine::{ConnectionId, Moment, Now, Reason};
+use crate::limits;
+
+use super::config::SlowPolicy;
+use super::input::Flow;
+use super::log::Kind;
+use super::render::{self, Message};
+use super::room::{Announcement, Flush, Roll, Room};
+use super::session::{Membership, Pause, RoomId, Skip, Span};
+use super::{Chat, FIRST_ROOM, Timer};
+
+impl Chat {
+    /// Makes the session a member of a room, which becomes its current one, and shows it the history.
+    pub(super) fn enter(&mut self, id: ConnectionId, room_id: RoomId) {
+        let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let end = room.log.end();
+        let history = room.log.last_messages(self.config.history_messages);
+        let is_watcher = session.is_console();
+        if !is_watcher && history.messages < end.messages {
+            let last = render::count(end.messages - history.messages, "message");
+            let is_raw = self.config.is_raw();
+            let outbox = &mut session.extras_mut().outbox;
+            if !is_raw {
+                outbox.push_text(None, format!("-- history: the last {last} --\n").as_bytes());
+            }
+            outbox.push_span(Span { room: room_id, cursor: history, to: end, is_history: true });
+            if !is_raw {
+                outbox.push_text(None, b"-- end of history --\n");
+            }
+            room.pins += 1;
+        }
+        let index = room.add(id, &mut self.sessions);
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.enter(Membership { room: room_id, index, cursor: end });
+        if is_watcher {
+            room.watchers += 1;
+        } else {
+            room.joined.add(id, &session);
+            self.announcing.push(room_id);
+        }
+        self.make_ready(id);
+    }
+
+    /// Takes the session out of a room. What it was still due there stays due to it, if it is kept.
+    pub(super) fn leave_room(&mut self, now: Now, id: ConnectionId, room_id: RoomId, keeps_unread: bool) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(membership) = session.remove(room_id) else { return };
+        let is_watcher = session.is_console();
+        let name = session.to_string();
+        let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
+        room.remove(membership.index, &mut self.sessions);
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let end = room.log.end();
+        let due_to = if keeps_unread { end } else { membership.cursor };
+        if session.extras.is_some() || membership.cursor.offset < due_to.offset {
+            let outbox = &mut session.extras_mut().outbox;
+            room.pins += outbox.release_room(room_id, membership.cursor, due_to, &room.log);
+        }
+        if is_watcher {
+            room.watchers -= 1;
+        } else {
+            room.left.add(id, name);
+            self.announcing.push(room_id);
+        }
+        self.make_ready(id);
+        self.resume_waiting(room_id);
+        self.retire_if_empty(now.moment, room_id);
+    }
+
+    /// Takes the session out of all its rooms, and frees its nick.
+    pub(super) fn leave_rooms(&mut self, now: Now, id: ConnectionId, reason: Reason) {
+        // Nothing is due to a socket that is gone, nor to a reader whose part of the log is.
+        let is_due =
+            !matches!(reason, Reason::Reset | Reason::TimedOut | Reason::SystemError | Reason::TooSlow);
+        while let Some(room) =
+            self.sessions.get(id).and_then(|session| session.memberships().next()).map(|m| m.room)
+        {
+            self.leave_room(now, id, room, is_due);
+        }
+        if let Some(nick) = self.sessions.get(id).and_then(|session| session.nick()) {
+            self.names.release(nick, id);
+        }
+    }
+
+    /// The room of this name, made where there is none. `Err`: there are as many as there may be.
+    pub(super) fn room_named(&mut self, name: &str) -> Result<RoomId, &'static str> {
+        if let Some(id) = self.room_ids.get(name) {
+            return Ok(*id);
+        }
+        if self.rooms.len() >= self.config.rooms_max {
+            // A room that is only a memory makes way for one that somebody wants.
+            let forgotten = self
+                .rooms
+                .iter()
+                .map(|(_, room)| room)
+                .filter(|room| room.people() == 0 && room.pins == 0 && room.id != self.first_room)
+                .min_by_key(|room| (room.empty_since, room.id))
+                .map(|room| room.id);
+            match forgotten {
+                Some(room) => self.forget_room(room),
+                None => return Err("all rooms are taken (--max-rooms); join one of /rooms"),
+            }
+        }
+        let entry = self.rooms.vacant_entry();
+        let id = RoomId::new(entry.key());
+        entry.insert(Room::new(id, name, self.config.log_bytes_max));
+        self.room_ids.insert(name.into(), id);
+        Ok(id)
+    }
+
+    /// Appends what a person said to a room, or makes the person wait until there is space.
+    pub(super) fn post(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        room_id: RoomId,
+        text: &[u8],
+        is_action: bool,
+    ) -> Flow {
+        let Some(room) = self.rooms.get_mut(room_id.index()) else { return Flow::Done };
+        let Some(session) = self.sessions.get(id) else { return Flow::Done };
+        let tag = if room_id == self.first_room { String::new() } else { format!("[{}] ", room.name) };
+        let name = session.to_string();
+        let message = Message { time: self.stamp.at(now.unix_s), tag: &tag, name: &name, text, is_action };
+        let parts = message.parts(self.config.format);
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let waits_for_lagging = matches!(self.config.slow, SlowPolicy::Wait(_));
+        if !room.has_space(length, waits_for_lagging, &self.sessions) {
+            self.wait_for_space(now, id, room_id, length);
+            return Flow::Wait;
+        }
+        let from = room.log.end().offset;
+        room.append(Kind::Message, &parts);
+        let to = room.log.end().offset;
+        self.counters.records += 1;
+        if !self.config.echo {
+            self.skip(id, Skip { room: room_id, from, to });
+        }
+        self.flush_room(now, room_id);
+        Flow::Done
+    }
+
+    /// Leaves a part of the log out of what the session is sent.
+    fn skip(&mut self, id: ConnectionId, skip: Skip) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let skips = &mut session.extras_mut().skips;
+        match skips.back_mut() {
+            Some(last) if last.room == skip.room && last.to == skip.from => last.to = skip.to,
+            _ => skips.push_back(skip),
+        }
+    }
+
+    /// Something was appended: everyone who follows is to be written to.
+    fn flush_room(&mut self, now: Now, room_id: RoomId) {
+        let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
+        if self.config.slow == SlowPolicy::Close {
+            for slow in room.overtaken(&self.sessions) {
+                self.close_slow(now, slow);
+            }
+        }
+        let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
+        if room.flush != Flush::Idle {
+            return;
+        }
+        if self.config.coalesce.is_zero() {
+            self.begin_walk(room_id);
+        } else {
+            room.flush = Flush::Held;
+            self.deadlines.set(now.moment + self.config.coalesce, Timer::Flush(room_id));
+        }
+    }
+
+    /// Begins to write to everyone who follows the room.
+    pub(super) fn begin_walk(&mut self, room_id: RoomId) {
+        let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
+        if room.flush != Flush::Queued && room.has_unflushed() {
+            room.flush = Flush::Queued;
+            room.begin_walk();
+            self.walking.push_back(room_id);
+        }
+    }
+
+    /// The sender waits: for the walk under way, or for the slow where the policy says so.
+    fn wait_for_space(&mut self, now: Now, id: ConnectionId, room_id: RoomId, length: usize) {
+        // What `--coalesce` holds back takes the space.
+        self.begin_walk(room_id);
+        let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.pause = Pause::Room;
+        room.waiting.push(id);
+        self.counters.room_pauses += 1;
+        if let SlowPolicy::Wait(patience) = self.config.slow
+            && room.wait.is_none()
+            && !room.holding_up(length, &self.sessions).is_empty()
+        {
+            let until = now.moment + patience;
+            room.wait = Some((until, length));
+            self.deadlines.set(until, Timer::Wait(room_id));
+        }
+    }
+
+    /// The room may have space: its waiting senders try again, in their order.
+    pub(super) fn resume_waiting(&mut self, room_id: RoomId) {
+        let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
+        if room.waiting.is_empty() {
+            return;
+        }
+        if let Some((_, length)) = room.wait
+            && room.has_space(length, true, &self.sessions)
+        {
+            room.wait = None;
+        }
+        for id in std::mem::take(&mut room.waiting) {
+            self.resume(id, Pause::Room);
+        }
+    }
+
+    /// The senders waited long enough for the slow.
+    pub(super) fn end_wait(&mut self, now: Now, room_id: RoomId) {
+        let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
+        let Some((until, length)) = room.wait.filter(|(until, _)| *until <= now.moment) else { return };
+        debug_assert!(until <= now.moment);
+        room.wait = None;
+        for slow in room.holding_up(length, &self.sessions) {
+            self.close_slow(now, slow);
+        }
+        self.resume_waiting(room_id);
+    }
+
+    fn close_slow(&mut self, now: Now, id: ConnectionId) {
+        if let Some(session) = self.sessions.get(id) {
+            warn!("client {}: {session}: read too slowly (--slow)", id.serial());
+        }
+        self.tell(id, "you read too slowly: closing (--slow)");
+        self.leave(now, id, Reason::TooSlow);
+    }
+
+    /// Says what is to be said at the end of the turn: who joined, who left, in one line each.
+    pub(super) fn announce(&mut self, now: Now) {
+        let mut rooms = std::mem::take(&mut self.announcing);
+        rooms.sort_unstable();
+        rooms.dedup();
+        rooms.retain(|room| self.announce_in(now, *room));
+        rooms.append(&mut self.announcing);
+        self.announcing = rooms;
+    }
+
+    /// Returns whether something is left to be said when there is space.
+    fn announce_in(&mut self, now: Now, room_id: RoomId) -> bool {
+        let Some(room) = self.rooms.get_mut(room_id.index()) else { return false };
+        let is_told = self.config.notices && !self.config.is_raw() && !self.is_stopping;
+        let place = if room_id == self.first_room { String::new() } else { format!(" {}", room.name) };
+        for (roll, verb) in
+            [(std::mem::take(&mut room.joined), "joined"), (std::mem::take(&mut room.left), "left")]
+        {
+            if is_told
+                && !roll.is_empty()
+                && room.people() > 0
+                && room.people() <= self.config.notice_members_max
+            {
+                let Roll { first, .. } = roll;
+                room.announcements.push(Announcement {
+                    kind: Kind::Notice,
+                    text: format!("-- {} {verb}{place} --\n", roll.sentence()),
+                    except: first.filter(|_| roll.total() == 1),
+                });
+            }
+        }
+        let mut pending = std::mem::take(&mut room.announcements).into_iter();
+        while let Some(announcement) = pending.next() {
+            let Some(room) = self.rooms.get_mut(room_id.index()) else { return false };
+            if !room.has_space(announcement.text.len(), false, &self.sessions) {
+                room.announcements.push(announcement);
+                room.announcements.extend(pending);
+                self.begin_walk(room_id);
+                return true;
+            }
+            let from = room.log.end().offset;
+            room.append(announcement.kind, &[announcement.text.as_bytes()]);
+            let to = room.log.end().offset;
+            self.counters.records += 1;
+            if let Some(id) = announcement.except
+                && self.sessions.get(id).is_some_and(|session| session.membership(room_id).is_some())
+            {
+                self.skip(id, Skip { room: room_id, from, to });
+            }
+            self.flush_room(now, room_id);
+        }
+        false
+    }
+
+    /// Has something said in a room at the end of the turn, beside what joined and left.
+    pub(super) fn announce_later(&mut self, room_id: RoomId, announcement: Announcement) {
+        if let Some(room) = self.rooms.get_mut(room_id.index()) {
+            room.announcements.push(announcement);
+            self.announcing.push(room_id);
+        }
+    }
+
+    /// A span no longer reads the room's log.
+    pub(super) fn unpin(&mut self, now: Moment, room_id: RoomId) {
+        if let Some(room) = self.rooms.get_mut(room_id.index()) {
+            room.pins -= 1;
+            self.retire_if_empty(now, room_id);
+        }
+    }
+
+    /// A room without members keeps its history and nothing else; without a history, it goes.
+    fn retire_if_empty(&mut self, now: Moment, room_id: RoomId) {
+        let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
+        if room.people() > 0 || room.pins > 0 {
+            return;
+        }
+        room.empty_since = now;
+        room.joined = Roll::default();
+        room.left = Roll::default();
+        if room.flush == Flush::Idle {
+            room.trim(self.config.history_messages);
+            room.shrink();
+        }
+        if room_id != self.first_room && room.log.messages().min(self.config.history_messages) == 0 {
+            self.forget_room(room_id);
+        }
+    }
+
+    fn forget_room(&mut self, room_id: RoomId) {
+        // Consoles that watch are no people: they do not keep a room alive.
+        let Some(room) = self.rooms.try_remove(room_id.index()) else { return };
+        for slot in room.members() {
+            if let Some(session) = self.sessions.at_mut(*slot as usize) {
+                let membership = session.remove(room_id);
+                if let (Some(membership), Some(extras)) = (membership, &mut session.extras) {
+                    let cursor = membership.cursor;
+                    extras.outbox.release_room(room_id, cursor, cursor, &room.log);
+                }
+            }
+        }
+        debug_assert_ne!(&*room.name, FIRST_ROOM);
+        self.room_ids.remove(&room.name);
+        self.walking.retain(|walking| *walking != room_id);
+    }
+
+    /// Gives back a burst's memory, once it is a while ago.
+    pub(super) fn shrink(&mut self, room_id: RoomId) {
+        if let Some(room) = self.rooms.get_mut(room_id.index()) {
+            room.will_shrink = false;
+            room.shrink();
+        }
+    }
+
+    /// Whether `name` can be a room's: what can be a nick, or ASCII punctuation beside it.
+    pub(super) fn check_room_name(name: &str) -> Result<(), String> {
+        if name.is_empty() || name.len() > limits::ROOM_NAME_BYTES_MAX {
+            return Err(format!("a room's name has 1 to {} bytes", limits::ROOM_NAME_BYTES_MAX));
+        }
+        match name.chars().find(|c| !c.is_alphanumeric() && !matches!(c, '_' | '-' | '.' | '+')) {
+            Some(bad) => Err(format!("a room's name has letters, digits and _-.+ only, not '{bad}'")),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The command line: arguments to checked configuration, one path for messages to people, exit codes.
+
+mod chat;
+mod logging;
+mod parse;
+mod serve;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// How the program ends, as scripts see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Exit {
+    Done = 0,
+    Failed = 1,
+    Usage = 2,
+    CannotBind = 3,
+    CannotConnect = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// A chat and broadcast server in one thread, and its client.
+#[derive(Debug, Parser)]
+#[command(name = "onepoll", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage, 3 could not bind, 4 could not connect or was refused.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a chat that people can join with nc, telnet, socat or `onepoll chat`
+    Serve(Box<serve::Arguments>),
+    /// Talk in a chat, or feed a pipe to it
+    Chat(chat::Arguments),
+}
+
+/// Runs the program that the arguments ask for.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            // Nobody is left to be told where neither output can be written.
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    match arguments.command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Chat(arguments) => chat::run(&arguments),
+    }
+    .into()
+}
+
+/// Tells the person at the terminal what failed: what, which, why, remedy.
+fn complain(exit: Exit, what: impl Display) -> Exit {
+    use std::io::Write;
+    // A closed standard error leaves only the exit code.
+    let _ = writeln!(std::io::stderr(), "onepoll: {what}");
+    exit
+}

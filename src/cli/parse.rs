@@ -1,0 +1,110 @@
+//! What arguments look like: sizes, durations, rates, policies.
+
+use std::time::Duration;
+
+use crate::chat::config::{Rate, SlowPolicy};
+
+/// `512`, `64K`, `1M`: bytes.
+pub(super) fn bytes(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1 << 10),
+        None => match text.strip_suffix(['m', 'M']) {
+            Some(digits) => (digits, 1 << 20),
+            None => (text, 1),
+        },
+    };
+    let number: usize = digits.parse().map_err(|_| "a number of bytes, as 512, 64K or 1M".to_string())?;
+    number.checked_mul(unit).ok_or_else(|| "more bytes than there can be".into())
+}
+
+/// `2`, `0.5`: seconds.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    scaled(text, 1.0).ok_or_else(|| "a number of seconds, as 2 or 0.5".into())
+}
+
+/// `20`, `0.5`: milliseconds.
+pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
+    scaled(text, 1e-3).ok_or_else(|| "a number of milliseconds, as 20 or 0.5".into())
+}
+
+fn scaled(text: &str, unit_s: f64) -> Option<Duration> {
+    let number: f64 = text.parse().ok().filter(|number: &f64| !number.is_nan())?;
+    // A century is for ever, and no deadline overflows.
+    let seconds = (number * unit_s).min(100.0 * 365.0 * 86400.0);
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// `skip`, `close`, `wait:SECONDS`.
+pub(super) fn slow(text: &str) -> Result<SlowPolicy, String> {
+    match text {
+        "skip" => Ok(SlowPolicy::Skip),
+        "close" => Ok(SlowPolicy::Close),
+        _ => match text.strip_prefix("wait:") {
+            Some(patience) => seconds(patience).map(SlowPolicy::Wait),
+            None => Err("skip, close or wait:SECONDS".into()),
+        },
+    }
+}
+
+/// `LINES_PER_SECOND[:BURST]` or `off`. Without a burst, ten seconds' worth may come at once.
+pub(super) fn rate(text: &str) -> Result<RateLimit, String> {
+    let explain = || "LINES_PER_SECOND[:BURST] or off; both at least 1".to_string();
+    if text == "off" {
+        return Ok(RateLimit(None));
+    }
+    let (lines, burst) = match text.split_once(':') {
+        Some((lines, burst)) => (lines, Some(burst)),
+        None => (text, None),
+    };
+    let lines_per_second: u32 = lines.parse().map_err(|_| explain())?;
+    let burst_lines = match burst {
+        Some(burst) => burst.parse().map_err(|_| explain())?,
+        None => lines_per_second.saturating_mul(10),
+    };
+    if lines_per_second == 0 || burst_lines == 0 || lines_per_second > 1_000_000_000 {
+        return Err(explain());
+    }
+    Ok(RateLimit(Some(Rate { lines_per_second, burst_lines })))
+}
+
+/// A rate, or none: a type of its own, for clap takes an `Option` as an argument that may be absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RateLimit(pub(super) Option<Rate>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(bytes("512"), Ok(512));
+        assert_eq!(bytes("64K"), Ok(65536));
+        assert_eq!(bytes("1m"), Ok(1 << 20));
+        for wrong in ["", "K", "-1", "1G", "99999999999999999999", "18446744073709551615M"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations_may_have_fractions() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(milliseconds("20"), Ok(Duration::from_millis(20)));
+        assert_eq!(seconds("1e300"), seconds("3153600000"));
+        for wrong in ["", "-1", "nan", "soon"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn policies_and_rates_are_explained() {
+        assert_eq!(slow("wait:2"), Ok(SlowPolicy::Wait(Duration::from_secs(2))));
+        assert!(slow("wait").is_err());
+        assert_eq!(rate("off"), Ok(RateLimit(None)));
+        let explicit = Rate { lines_per_second: 5, burst_lines: 7 };
+        assert_eq!(rate("5:7"), Ok(RateLimit(Some(explicit))));
+        assert_eq!(rate("5"), Ok(RateLimit(Some(Rate { burst_lines: 50, ..explicit }))));
+        for wrong in ["0", "5:0", ":5", "fast", "-1"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+    }
+}

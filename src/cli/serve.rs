@@ -1,0 +1,342 @@
+//! `onepoll serve`: arguments to a configuration, listeners, and the loop.
+
+use std::io::Write;
+use std::path::Path;
+
+use jiff::tz::TimeZone;
+use log::{info, warn};
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use super::parse::{self, RateLimit};
+use super::{Exit, complain, logging};
+use crate::chat::Chat;
+use crate::chat::config::{Config, Format, Rate, SlowPolicy};
+use crate::codec::text;
+use crate::engine::{Endpoint, Peer};
+use crate::event_loop::address::Address;
+use crate::event_loop::io::{self, BindError, Console, Listener, SocketOptions, Stream, System};
+use crate::event_loop::{End, EventLoop};
+use crate::limits;
+
+/// The arguments of `onepoll serve`.
+#[derive(Debug, clap::Args)]
+#[command(next_line_help = false)]
+pub(super) struct Arguments {
+    /// Where to listen: HOST:PORT, [V6]:PORT, :PORT (both families) or unix:PATH; several at once,
+    /// port 0 for any free one [default: 127.0.0.1:60000]
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<Address>,
+
+    /// How messages look: with time and name, as the classic tutorial server, the bare line, "ack LINE"
+    #[arg(long, value_enum, default_value = "line")]
+    format: FormatArgument,
+
+    /// Do not send a client its own messages
+    #[arg(long)]
+    no_echo: bool,
+
+    /// No commands but quit: lines that begin with a slash are said
+    #[arg(long)]
+    plain: bool,
+
+    /// Announce no joins, leaves and renames
+    #[arg(long)]
+    quiet: bool,
+
+    /// Announce no joins, leaves and renames in rooms of more members than this
+    #[arg(long, value_name = "N", default_value_t = limits::NOTICE_MEMBERS_MAX)]
+    notice_members: usize,
+
+    /// A message of the day for newcomers, or the file that it is in
+    #[arg(long, value_name = "TEXT|@FILE")]
+    motd: Option<String>,
+
+    /// Messages of history shown to newcomers, 0 for none
+    #[arg(long, value_name = "N", default_value_t = limits::HISTORY_MESSAGES)]
+    history: usize,
+
+    /// What happens to a reader who falls behind by more than --log-bytes: skip what it missed and
+    /// say how much, close it, or wait: read no senders until it catches up, close it after SECONDS
+    #[arg(long, value_name = "skip|close|wait:SECONDS", default_value = "skip", value_parser = parse::slow)]
+    slow: SlowPolicy,
+
+    /// Bytes of messages that a room keeps for slow readers and history, taken as needed
+    #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = parse::bytes)]
+    log_bytes: usize,
+
+    /// Clients at the same time [default: what the descriptor limit allows]
+    #[arg(long, value_name = "N")]
+    max_clients: Option<u64>,
+
+    /// Clients from one IPv4 address or IPv6 /64; loopback and Unix sockets are exempt
+    #[arg(long, value_name = "N", default_value_t = limits::CLIENTS_PER_IP_MAX)]
+    max_per_ip: usize,
+
+    /// Bytes of a line, without its end
+    #[arg(long, value_name = "BYTES", default_value = "4096", value_parser = parse::bytes)]
+    max_line: usize,
+
+    /// Rooms at the same time, the ones that are only remembered included
+    #[arg(long, value_name = "N", default_value_t = limits::ROOMS_MAX)]
+    max_rooms: usize,
+
+    /// Rooms that one client is in at the same time
+    #[arg(long, value_name = "N", default_value_t = limits::ROOMS_PER_CLIENT_MAX)]
+    max_rooms_per_client: usize,
+
+    /// Lines that a client may send; more will wait, nothing is lost
+    #[arg(long, value_name = "LINES_PER_SECOND[:BURST]|off", default_value = "100:1000", value_parser = parse::rate)]
+    rate: RateLimit,
+
+    /// Close clients that say nothing for so long, 0 for never
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = parse::seconds)]
+    idle: Duration,
+
+    /// How long a client that is being closed has to take its last bytes
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse::seconds)]
+    linger: Duration,
+
+    /// How long the end of the server waits for everyone to take what is due to them
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = parse::seconds)]
+    drain: Duration,
+
+    /// How long messages may wait for others, to share a system call with them
+    #[arg(long, value_name = "MS", default_value = "0", value_parser = parse::milliseconds)]
+    coalesce: Duration,
+
+    /// Bytes of a socket's send buffer; the kernel doubles it for its bookkeeping
+    #[arg(long, value_name = "BYTES", default_value = "128K", value_parser = parse::bytes)]
+    send_buffer: usize,
+
+    /// Log more: -v what people say, -vv everything
+    #[arg(short, action = clap::ArgAction::Count)]
+    verbose: u8,
+
+    /// Log less: -q warnings, -qq errors only
+    #[arg(short = 'q', action = clap::ArgAction::Count)]
+    log_less: u8,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum FormatArgument {
+    Line,
+    Classic,
+    Raw,
+    Ack,
+}
+
+/// Serves until a signal or the console ends it.
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    logging::init(arguments.verbose, arguments.log_less);
+    let descriptors = io::raise_descriptor_limit();
+    let config = match config(arguments, descriptors) {
+        Ok(config) => config,
+        Err(why) => return complain(Exit::Usage, why),
+    };
+    let options = SocketOptions { send_buffer_bytes: arguments.send_buffer };
+    let default = [Address::Host("127.0.0.1".into(), 60000)];
+    let addresses = if arguments.listen.is_empty() { &default[..] } else { &arguments.listen[..] };
+    let mut listeners = Vec::new();
+    for address in addresses {
+        match bind(address, &options) {
+            Ok(bound) => listeners.extend(bound),
+            Err(error) => return complain(Exit::CannotBind, error),
+        }
+    }
+    match serve(config, options, listeners, arguments.linger) {
+        Ok(exit) => exit,
+        Err(error) => complain(Exit::Failed, format!("serve: {error}")),
+    }
+}
+
+fn serve(
+    config: Config,
+    options: SocketOptions,
+    listeners: Vec<Listener>,
+    linger: Duration,
+) -> std::io::Result<Exit> {
+    io::keep_ignored_signals_away();
+    let system = System::new(options)?;
+    let waker = system.waker();
+    let drain = config.drain;
+    let mut event_loop = EventLoop::new(system, Chat::new(config), linger);
+    for listener in listeners {
+        let address = listener.address();
+        event_loop.listen(listener)?;
+        info!("listening on {address}");
+        // A closed standard output is no reason not to serve.
+        let _ = writeln!(std::io::stdout(), "listening on {address}");
+    }
+    let _ = std::io::stdout().flush();
+    ctrlc::set_handler(move || waker.wake()).map_err(std::io::Error::other)?;
+    if let Err(error) = event_loop.adopt(Stream::Console(Console::new()), Peer::Console) {
+        warn!("console: standard input cannot be watched: {error}");
+    }
+    Ok(match event_loop.run()? {
+        End::Done => Exit::Done,
+        End::Overdue(connections) => {
+            warn!("{connections} connections did not take what was due to them in {drain:?} (--drain)");
+            Exit::Done
+        }
+        End::CutShort(connections) => complain(
+            Exit::Failed,
+            format!("ended at once by a second signal: {connections} connections were cut off"),
+        ),
+    })
+}
+
+/// All listeners of one address. Where a name or `:PORT` has several, one that the machine lacks (a
+/// family that is turned off) is left out, unless none is left.
+fn bind(address: &Address, options: &SocketOptions) -> Result<Vec<Listener>, BindError> {
+    let unknown = |error: std::io::Error| BindError {
+        address: address.to_string(),
+        error,
+        remedy: Some("is the name right?".into()),
+    };
+    let endpoints = address.to_listen().map_err(unknown)?;
+    let mut attempts_left = PORT_ATTEMPTS;
+    loop {
+        match bind_all(&endpoints, options) {
+            // Port 0 of one family became a port that another program has in the other.
+            Err(error)
+                if matches!(address, Address::Any(0) | Address::Host(_, 0))
+                    && error.error.kind() == std::io::ErrorKind::AddrInUse
+                    && attempts_left > 0 =>
+            {
+                attempts_left -= 1;
+            }
+            bound => return bound,
+        }
+    }
+}
+
+const PORT_ATTEMPTS: u32 = 16;
+
+fn bind_all(endpoints: &[Endpoint], options: &SocketOptions) -> Result<Vec<Listener>, BindError> {
+    let mut bound: Vec<Listener> = Vec::new();
+    let mut missing = None;
+    for endpoint in endpoints {
+        let mut endpoint = endpoint.clone();
+        if let Endpoint::Inet(address) = &mut endpoint
+            && address.port() == 0
+            && let Some(port) = bound.first().and_then(Listener::port)
+        {
+            address.set_port(port);
+        }
+        match Listener::bind(&endpoint, options) {
+            Ok(listener) => bound.push(listener),
+            Err(error) if endpoints.len() > 1 && is_missing(&error.error) => {
+                warn!("{error}");
+                missing = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match missing {
+        Some(error) if bound.is_empty() => Err(error),
+        _ => Ok(bound),
+    }
+}
+
+fn is_missing(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
+fn config(arguments: &Arguments, descriptors: u64) -> Result<Config, String> {
+    let Arguments { max_line, log_bytes, send_buffer, .. } = *arguments;
+    if !limits::LINE_BYTES_RANGE.contains(&max_line) {
+        let (least, most) = limits::LINE_BYTES_RANGE.into_inner();
+        return Err(format!("--max-line {max_line}: {least} to {most} bytes"));
+    }
+    let log_bytes_min = limits::record_bytes_max(max_line);
+    if log_bytes < log_bytes_min {
+        return Err(format!(
+            "--log-bytes {log_bytes}: too small for a line of {max_line} bytes; at least {log_bytes_min}, or a smaller --max-line"
+        ));
+    }
+    if !(1..=limits::SEND_BUFFER_BYTES_MAX).contains(&send_buffer) {
+        return Err(format!("--send-buffer {send_buffer}: 1 to {} bytes", limits::SEND_BUFFER_BYTES_MAX));
+    }
+    for (flag, value) in [
+        ("--max-per-ip", arguments.max_per_ip),
+        ("--max-rooms", arguments.max_rooms),
+        ("--max-rooms-per-client", arguments.max_rooms_per_client),
+    ] {
+        if value == 0 {
+            return Err(format!("{flag} 0: at least 1"));
+        }
+    }
+    let RateLimit(rate) = arguments.rate;
+    if rate.is_some_and(|Rate { burst_lines, .. }| burst_lines < limits::MEMBERSHIP_COST_LINES) {
+        info!("--rate: a burst below {} makes /nick and /join wait", limits::MEMBERSHIP_COST_LINES);
+    }
+    Ok(Config {
+        format: match arguments.format {
+            FormatArgument::Line => Format::Line,
+            FormatArgument::Classic => Format::Classic,
+            FormatArgument::Raw => Format::Raw,
+            FormatArgument::Ack => Format::Ack,
+        },
+        echo: !arguments.no_echo,
+        plain: arguments.plain,
+        notices: !arguments.quiet,
+        notice_members_max: arguments.notice_members,
+        motd: arguments.motd.as_deref().map_or(Ok(String::new()), motd)?,
+        history_messages: arguments.history as u64,
+        slow: arguments.slow,
+        log_bytes_max: log_bytes,
+        line_bytes_max: max_line,
+        clients_max: clients_max(arguments.max_clients, descriptors)?,
+        clients_per_ip_max: arguments.max_per_ip,
+        rooms_max: arguments.max_rooms,
+        rooms_per_client_max: arguments.max_rooms_per_client,
+        rate,
+        idle_max: (!arguments.idle.is_zero()).then_some(arguments.idle),
+        coalesce: arguments.coalesce,
+        drain: arguments.drain,
+        time_zone: TimeZone::system(),
+        console_prompt: std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
+    })
+}
+
+/// As many clients as were asked for, if there are descriptors for them, or else as there are.
+fn clients_max(wanted: Option<u64>, descriptors: u64) -> Result<usize, String> {
+    let available = descriptors.saturating_sub(limits::RESERVED_DESCRIPTORS);
+    let clients = match wanted {
+        Some(0) => return Err("--max-clients 0: at least 1".into()),
+        Some(wanted) if wanted > available => {
+            return Err(format!(
+                "--max-clients {wanted}: only {descriptors} descriptors are allowed, {} of them for the \
+                 server itself; raise the limit (ulimit -n) or ask for at most {available}",
+                limits::RESERVED_DESCRIPTORS
+            ));
+        }
+        Some(wanted) => wanted,
+        None if available == 0 => {
+            return Err(format!("{descriptors} descriptors are too few; raise ulimit -n"));
+        }
+        None => available.min(limits::CLIENTS_MAX_DERIVED),
+    };
+    usize::try_from(clients).map_err(|_| format!("--max-clients {clients}: more than this machine can count"))
+}
+
+/// The message of the day: cleaned lines, each with its end.
+fn motd(text_or_file: &str) -> Result<String, String> {
+    let raw = match text_or_file.strip_prefix('@') {
+        Some(path) => std::fs::read(Path::new(path)).map_err(|error| format!("--motd @{path}: {error}"))?,
+        None => text_or_file.as_bytes().to_vec(),
+    };
+    if raw.len() > limits::MOTD_BYTES_MAX {
+        return Err(format!("--motd: {} bytes, {} at most", raw.len(), limits::MOTD_BYTES_MAX));
+    }
+    let mut clean = Vec::new();
+    for line in raw.split(|byte| *byte == b'\n') {
+        text::clean_into(line, &mut clean);
+        clean.push(b'\n');
+    }
+    let clean = String::from_utf8_lossy(&clean).into_owned();
+    Ok(format!("{}\n", clean.trim_end_matches('\n')))
+}

@@ -1,0 +1,8 @@
+//! Bytes to frames and back, without I/O: incomplete, malformed and complete are three outcomes.
+//!
+//! [`line`] finds the lines in a stream, [`telnet`] understands the option bytes of its clients, and
+//! [`text`] cleans what reaches other people's terminals.
+
+pub mod line;
+pub mod telnet;
+pub mod text;

@@ -1,0 +1,310 @@
+//! The contract between the event loop and a program: what goes in, what comes out, and when.
+//!
+//! An [`Engine`] is a program without I/O: it is told what happened through `handle_*`, with the time
+//! as an argument, and asked through `poll_*` what it wants done. It owns no socket, reads no clock and
+//! draws no random number, so the same calls always give the same output, in production and in
+//! simulation alike. The loop owns the sockets and knows nothing of what the bytes mean.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Add;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// An instant of the monotonic clock, in nanoseconds since the loop began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// The instant at which the loop began.
+    pub const START: Moment = Moment(0);
+
+    /// The time from `earlier` to this moment; zero where `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Moment) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// Nanoseconds since [`Moment::START`].
+    #[must_use]
+    pub fn as_nanos(self) -> u64 {
+        self.0
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Moment;
+
+    /// Saturates after some 584 years.
+    fn add(self, duration: Duration) -> Moment {
+        Moment(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// The one clock reading of a turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For deadlines: never steps back.
+    pub moment: Moment,
+    /// For people: the wall clock in seconds since 1970, which may step either way.
+    pub unix_s: i64,
+}
+
+/// Names a connection for as long as anyone remembers it, also after its slot was reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId {
+    slot: u32,
+    serial: u32,
+}
+
+impl ConnectionId {
+    /// The id of the `serial`th connection, which lives in `slot`.
+    #[must_use]
+    pub fn new(slot: u32, serial: u32) -> Self {
+        ConnectionId { slot, serial }
+    }
+
+    /// The index of the connection's slot: small, dense, and reused after a close.
+    #[must_use]
+    pub fn slot(self) -> usize {
+        self.slot as usize
+    }
+
+    /// The connection's number since the loop began, the generation of its slot: what people see.
+    #[must_use]
+    pub fn serial(self) -> u32 {
+        self.serial
+    }
+}
+
+/// Who is at the far end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A TCP peer; an IPv4 address that was mapped into IPv6 is given as IPv4 (P25).
+    Inet(IpAddr, u16),
+    /// A Unix stream socket's peer, which has no address of its own.
+    Unix,
+    /// The operator on standard input and output.
+    Console,
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        Peer::Inet(address.ip().to_canonical(), address.port())
+    }
+}
+
+/// What to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A TCP address.
+    Inet(SocketAddr),
+    /// The path of a Unix stream socket.
+    Unix(PathBuf),
+}
+
+/// Why a connection was closed, or not let in: told to the client, the log and the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// It asked to leave.
+    Quit,
+    /// It sent its last byte and got all that was due to it.
+    EndOfInput,
+    /// The peer or the network broke the connection off.
+    Reset,
+    /// Nothing was heard from the peer's machine for too long.
+    TimedOut,
+    /// The operator threw it out.
+    Kicked,
+    /// It said nothing for longer than `--idle`.
+    Idle,
+    /// It read too slowly (`--slow close`, `--slow wait`).
+    TooSlow,
+    /// It spoke another protocol: HTTP or TLS on a chat port (P43, P44).
+    WrongProtocol,
+    /// The server closed.
+    ServerClosing,
+    /// It did not take its last bytes within `--linger` or `--drain`.
+    LingerExpired,
+    /// `--max-clients` are connected, or no descriptor is left.
+    ServerFull,
+    /// `--max-per-ip` are connected from its address.
+    AddressFull,
+    /// A system call on its socket failed in a way that is nobody's fault.
+    SystemError,
+}
+
+impl Reason {
+    /// All reasons, for tables that count by reason.
+    pub const ALL: [Reason; 13] = [
+        Reason::Quit,
+        Reason::EndOfInput,
+        Reason::Reset,
+        Reason::TimedOut,
+        Reason::Kicked,
+        Reason::Idle,
+        Reason::TooSlow,
+        Reason::WrongProtocol,
+        Reason::ServerClosing,
+        Reason::LingerExpired,
+        Reason::ServerFull,
+        Reason::AddressFull,
+        Reason::SystemError,
+    ];
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::Quit => "quit",
+            Reason::EndOfInput => "end of input",
+            Reason::Reset => "connection reset",
+            Reason::TimedOut => "connection timed out",
+            Reason::Kicked => "kicked",
+            Reason::Idle => "idle for too long",
+            Reason::TooSlow => "read too slowly",
+            Reason::WrongProtocol => "wrong protocol",
+            Reason::ServerClosing => "server closing",
+            Reason::LingerExpired => "did not take its last bytes in time",
+            Reason::ServerFull => "server full",
+            Reason::AddressFull => "too many connections from its address",
+            Reason::SystemError => "system error",
+        })
+    }
+}
+
+/// A newcomer who is not let in: written once, as far as the socket takes it, before the close.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What is logged and counted.
+    pub reason: Reason,
+    /// What the newcomer reads, line end included.
+    pub text: String,
+}
+
+/// Output that waits for a connection: two borrowed parts, the second empty except where a ring wraps.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Output<'a> {
+    /// The parts, in order.
+    pub parts: [&'a [u8]; 2],
+}
+
+impl<'a> Output<'a> {
+    /// Output of one part.
+    #[must_use]
+    pub fn one(part: &'a [u8]) -> Self {
+        Output { parts: [part, &[]] }
+    }
+
+    /// Bytes of both parts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.parts[0].len() + self.parts[1].len()
+    }
+
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// How a write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// All that was offered was taken: the socket may take more.
+    All,
+    /// The socket is full. The loop calls [`Engine::handle_writable`] when it has room again.
+    Blocked,
+    /// The connection's write budget is spent. [`Engine::poll_ready`] must return it again.
+    OutOfBudget,
+}
+
+/// What an engine wants done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Flush what [`Engine::poll_output`] gives, then close. Input is discarded from here on.
+    Close(ConnectionId, Reason),
+    /// Offer input again to a connection for which [`Engine::wants_input`] was false.
+    Resume(ConnectionId),
+    /// Open a connection: [`Engine::handle_connected`] or [`Engine::handle_connect_failed`] follows.
+    Connect(Endpoint),
+    /// Accept nobody any more, and end when all connections are closed, or after this time.
+    Stop(Duration),
+}
+
+/// A program on the loop.
+///
+/// In each turn the loop calls, in this order: [`admit`](Engine::admit) and
+/// [`handle_accepted`](Engine::handle_accepted) for newcomers; [`handle_bytes`](Engine::handle_bytes)
+/// and [`handle_eof`](Engine::handle_eof) for what was read; [`handle_timeout`](Engine::handle_timeout)
+/// where a deadline passed; [`handle_turn`](Engine::handle_turn); then
+/// [`poll_ready`](Engine::poll_ready), and for each connection named
+/// [`poll_output`](Engine::poll_output) and [`handle_written`](Engine::handle_written) until it is
+/// empty, full or out of budget; [`handle_closed`](Engine::handle_closed) last. After each of these
+/// groups it takes [`poll_action`](Engine::poll_action) until `None`.
+///
+/// Every id that was accepted or connected is closed exactly once; none is used after that.
+pub trait Engine {
+    /// Whether a newcomer is let in; asked before anything is kept of it, so a refusal must be cheap.
+    ///
+    /// # Errors
+    /// The refusal to be sent.
+    fn admit(&mut self, now: Now, peer: Peer) -> Result<(), Refusal>;
+
+    /// A peer connected to a listener, or the console opened.
+    fn handle_accepted(&mut self, now: Now, id: ConnectionId, peer: Peer);
+
+    /// An [`Action::Connect`] succeeded. Programs that never connect need not have it.
+    fn handle_connected(&mut self, _now: Now, _id: ConnectionId, _peer: Peer) {}
+
+    /// An [`Action::Connect`] failed.
+    fn handle_connect_failed(&mut self, _now: Now, _error: std::io::Error) {}
+
+    /// Bytes arrived. Returns how many were consumed from the front: the loop keeps the rest, and
+    /// offers it again, first, with what comes next, or after [`Action::Resume`].
+    ///
+    /// The engine must bound what it leaves: either it waits for the rest of something that is
+    /// limited, or [`wants_input`](Engine::wants_input) is false until it resumes.
+    fn handle_bytes(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) -> usize;
+
+    /// The peer will send no more. `rest` is what `handle_bytes` left unconsumed. False where that has
+    /// to wait: it is called again after [`Action::Resume`].
+    fn handle_eof(&mut self, now: Now, id: ConnectionId, rest: &[u8]) -> bool;
+
+    /// Whether the engine takes input from this connection now; false is back-pressure.
+    fn wants_input(&self, id: ConnectionId) -> bool;
+
+    /// The next connection that has output and is not known to be blocked.
+    fn poll_ready(&mut self, now: Now) -> Option<ConnectionId>;
+
+    /// Whether another turn is wanted at once: `poll_ready` or `handle_turn` has something to do.
+    fn has_ready(&self) -> bool;
+
+    /// What is due to this connection next; empty when nothing is.
+    fn poll_output(&mut self, now: Now, id: ConnectionId) -> Output<'_>;
+
+    /// `bytes` of what `poll_output` gave were taken by the socket.
+    fn handle_written(&mut self, now: Now, id: ConnectionId, bytes: usize, written: Written);
+
+    /// A blocked connection may have room again: `poll_ready` should return it.
+    fn handle_writable(&mut self, id: ConnectionId);
+
+    /// The connection is gone; forget it.
+    fn handle_closed(&mut self, now: Now, id: ConnectionId, reason: Reason);
+
+    /// The operator's signal (SIGINT, SIGTERM) asks to end; answer with [`Action::Stop`].
+    fn handle_signal(&mut self, now: Now);
+
+    /// The moment that [`poll_timeout`](Engine::poll_timeout) named has passed.
+    fn handle_timeout(&mut self, now: Now);
+
+    /// The input of this turn is complete; what waited for that (one notice for many) can be said.
+    fn handle_turn(&mut self, now: Now);
+
+    /// When `handle_timeout` has to be called next; `None` while nothing waits for time.
+    fn poll_timeout(&self) -> Option<Moment>;
+
+    /// The next thing that the engine wants done.
+    fn poll_action(&mut self) -> Option<Action>;
+}

@@ -1,0 +1,413 @@
+//! The operating system as the loop sees it, and the real one: the only `mio`, sockets and clock.
+//!
+//! The loop is generic over [`Io`] (static dispatch), so that the loop that runs in production runs in
+//! simulation too. [`System`] is the real one. Everything is non-blocking and edge-triggered: readiness
+//! is told once, and `WouldBlock` is never an error. Sockets are never duplicated, and are deregistered
+//! before they are dropped.
+//!
+//! There are no threads here, with one exception that is not ours: the `ctrlc` crate starts a helper
+//! whose handler does nothing but call [`Waker::wake`].
+
+mod console;
+mod listen;
+mod process;
+
+use std::fs::File;
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+use socket2::SockRef;
+
+use crate::engine::{Endpoint, Moment, Now, Peer};
+use crate::limits;
+
+pub use console::Console;
+pub use listen::{BindError, Listener, SocketOptions};
+pub use process::{StandardError, keep_ignored_signals_away, raise_descriptor_limit};
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The connection in this slot.
+    Connection(usize),
+    /// The listener with this index.
+    Listener(usize),
+    /// Somebody called [`Waker::wake`].
+    Waker,
+}
+
+/// What the system says of a source: a hint, never more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What it is about.
+    pub source: Source,
+    /// There may be something to read.
+    pub is_readable: bool,
+    /// There may be room to write.
+    pub is_writable: bool,
+    /// The peer will send no more than what is there.
+    pub is_read_closed: bool,
+}
+
+/// What the loop needs of an operating system.
+pub trait Io {
+    /// A connection's socket, or the console.
+    type Stream;
+    /// A listening socket.
+    type Listener;
+
+    /// Both clocks, read together.
+    fn now(&mut self) -> Now;
+
+    /// Waits for events, at most `timeout` (`None`: for ever), and puts them into `events`, which is empty.
+    ///
+    /// # Errors
+    /// `Interrupted` is the caller's to retry; anything else ends the loop.
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Has the listener's events told as [`Source::Listener`] of `index`.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn listen(&mut self, listener: &mut Self::Listener, index: usize) -> io::Result<()>;
+
+    /// Takes a waiting newcomer.
+    ///
+    /// # Errors
+    /// `WouldBlock` where nobody waits.
+    fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, Peer)>;
+
+    /// Takes a waiting newcomer although no descriptor is left: on the one that is kept in reserve.
+    /// The stream must be dropped, by [`Io::refuse`], before the next call of anything.
+    ///
+    /// # Errors
+    /// `WouldBlock` where nobody waits; others where there is no reserve.
+    fn accept_on_reserve(&mut self, listener: &mut Self::Listener) -> io::Result<Self::Stream>;
+
+    /// Tells a newcomer why it is not let in, as far as its socket takes it at once, and closes it.
+    fn refuse(&mut self, stream: Self::Stream, text: &str);
+
+    /// Begins to connect; [`Io::connected`] tells how that ended, once there is an event.
+    ///
+    /// # Errors
+    /// Those of the system, but for the one that says that it has only begun.
+    fn connect(&mut self, endpoint: &Endpoint) -> io::Result<Self::Stream>;
+
+    /// How connecting ended: the peer, or `NotConnected` where it has not ended yet.
+    ///
+    /// # Errors
+    /// Why it failed.
+    fn connected(&mut self, stream: &Self::Stream) -> io::Result<Peer>;
+
+    /// Has the stream's events told as [`Source::Connection`] of `slot`. True: it has no events for
+    /// reading (it is a file), and must be taken as always readable.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn register(&mut self, stream: &mut Self::Stream, slot: usize, wants_write: bool) -> io::Result<bool>;
+
+    /// Changes whether the stream's room to write is told.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn set_interest(&mut self, stream: &mut Self::Stream, slot: usize, wants_write: bool) -> io::Result<()>;
+
+    /// Ends the stream's events; the caller drops it next.
+    fn deregister(&mut self, stream: &mut Self::Stream);
+
+    /// Reads what is there.
+    ///
+    /// # Errors
+    /// `WouldBlock` where nothing is; `Ok(0)` is the end of the input.
+    fn read(&mut self, stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Whether a read that filled less than the buffer shows that nothing more is there.
+    fn short_read_drains(&self, stream: &Self::Stream) -> bool;
+
+    /// Writes as much of both parts as there is room for.
+    ///
+    /// # Errors
+    /// `WouldBlock` where there is none.
+    fn write(&mut self, stream: &mut Self::Stream, parts: [&[u8]; 2]) -> io::Result<usize>;
+
+    /// Tells the peer that no more will come. False: this stream cannot say so.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn shutdown_write(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
+}
+
+/// The real operating system.
+#[derive(Debug)]
+pub struct System {
+    poll: mio::Poll,
+    events: mio::Events,
+    waker: Waker,
+    began: Instant,
+    options: SocketOptions,
+    /// Given up for a moment when no descriptor is left, so that a newcomer can be told.
+    reserve: Option<File>,
+}
+
+/// Wakes a loop from outside: from a signal handler's thread, say. Each wake is told as one
+/// [`Source::Waker`] event, but for those that come before the loop looks.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<mio::Waker>);
+
+impl Waker {
+    /// Wakes the loop.
+    pub fn wake(&self) {
+        // It fails only where the loop is gone, and then there is nobody to wake.
+        let _ = self.0.wake();
+    }
+}
+
+/// A connection's socket, or the console.
+#[derive(Debug)]
+pub enum Stream {
+    /// A TCP connection.
+    Tcp(TcpStream),
+    /// A Unix stream connection.
+    Unix(UnixStream),
+    /// Standard input and output.
+    Console(Console),
+}
+
+const WAKER: Token = Token(usize::MAX);
+
+/// Tokens of listeners count down from here, those of connections up from zero.
+const LISTENER_TOKEN_MAX: usize = usize::MAX - 1;
+const LISTENERS_MAX: usize = 1 << 16;
+
+impl System {
+    /// A loop's share of the operating system.
+    ///
+    /// # Errors
+    /// Where it has no more descriptors or memory to give.
+    pub fn new(options: SocketOptions) -> io::Result<Self> {
+        let poll = mio::Poll::new()?;
+        let waker = Waker(Arc::new(mio::Waker::new(poll.registry(), WAKER)?));
+        Ok(System {
+            poll,
+            events: mio::Events::with_capacity(limits::EVENTS_PER_TURN_MAX),
+            waker,
+            began: Instant::now(),
+            options,
+            reserve: open_reserve(),
+        })
+    }
+
+    /// What wakes this loop.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+}
+
+fn open_reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+fn interest(wants_write: bool) -> Interest {
+    if wants_write { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE }
+}
+
+impl Stream {
+    fn socket(&self) -> Option<SockRef<'_>> {
+        match self {
+            Stream::Tcp(stream) => Some(SockRef::from(stream)),
+            Stream::Unix(stream) => Some(SockRef::from(stream)),
+            Stream::Console(_) => None,
+        }
+    }
+
+    fn with_source<R>(
+        &mut self,
+        apply: impl Fn(&mut dyn mio::event::Source) -> io::Result<R>,
+    ) -> Option<io::Result<R>> {
+        match self {
+            Stream::Tcp(stream) => Some(apply(stream)),
+            Stream::Unix(stream) => Some(apply(stream)),
+            Stream::Console(_) => None,
+        }
+    }
+}
+
+impl Io for System {
+    type Stream = Stream;
+    type Listener = Listener;
+
+    fn now(&mut self) -> Now {
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Now {
+            moment: Moment::START + self.began.elapsed(),
+            // A clock before 1970 is wrong by so much that 1970 is as good.
+            unix_s: unix.map_or(0, |elapsed| i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)),
+        }
+    }
+
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        self.poll.poll(&mut self.events, timeout)?;
+        events.extend(self.events.iter().map(|event| {
+            let source = match event.token() {
+                WAKER => Source::Waker,
+                Token(token) if token > LISTENER_TOKEN_MAX - LISTENERS_MAX => {
+                    Source::Listener(LISTENER_TOKEN_MAX - token)
+                }
+                Token(slot) => Source::Connection(slot),
+            };
+            Event {
+                source,
+                is_readable: event.is_readable() || event.is_error(),
+                is_writable: event.is_writable(),
+                is_read_closed: event.is_read_closed() || event.is_error(),
+            }
+        }));
+        Ok(())
+    }
+
+    fn listen(&mut self, listener: &mut Listener, index: usize) -> io::Result<()> {
+        debug_assert!(index < LISTENERS_MAX);
+        listener.register(self.poll.registry(), Token(LISTENER_TOKEN_MAX - index))
+    }
+
+    fn accept(&mut self, listener: &mut Listener) -> io::Result<(Stream, Peer)> {
+        listener.accept(&self.options)
+    }
+
+    fn accept_on_reserve(&mut self, listener: &mut Listener) -> io::Result<Stream> {
+        if self.reserve.take().is_none() {
+            self.reserve = open_reserve();
+            return Err(io::Error::from(io::ErrorKind::OutOfMemory));
+        }
+        let accepted = listener.accept(&self.options);
+        if accepted.is_err() {
+            self.reserve = open_reserve();
+        }
+        accepted.map(|(stream, _)| stream)
+    }
+
+    fn refuse(&mut self, stream: Stream, text: &str) {
+        if let Some(socket) = stream.socket() {
+            // Best effort: nothing is kept of who is refused, so nothing can be done about failures.
+            // Input that was not read would turn the close into a reset, which overtakes the text.
+            let _ = (&*socket).write(text.as_bytes());
+            let _ = (&*socket).read(&mut [0; 1024]);
+        }
+        drop(stream);
+        if self.reserve.is_none() {
+            self.reserve = open_reserve();
+        }
+    }
+
+    fn connect(&mut self, endpoint: &Endpoint) -> io::Result<Stream> {
+        let stream = match endpoint {
+            Endpoint::Inet(address) => {
+                let stream = TcpStream::connect(*address)?;
+                stream.set_nodelay(true)?;
+                listen::set_keepalive(&SockRef::from(&stream))?;
+                Stream::Tcp(stream)
+            }
+            Endpoint::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
+        };
+        Ok(stream)
+    }
+
+    fn connected(&mut self, stream: &Stream) -> io::Result<Peer> {
+        match stream {
+            Stream::Tcp(stream) => {
+                if let Some(error) = stream.take_error()? {
+                    return Err(error);
+                }
+                stream.peer_addr().map(Peer::from)
+            }
+            Stream::Unix(stream) => match stream.take_error()? {
+                Some(error) => Err(error),
+                None => stream.peer_addr().map(|_| Peer::Unix),
+            },
+            Stream::Console(_) => Ok(Peer::Console),
+        }
+    }
+
+    fn register(&mut self, stream: &mut Stream, slot: usize, wants_write: bool) -> io::Result<bool> {
+        let registry: &Registry = self.poll.registry();
+        match stream {
+            Stream::Console(console) => console.register(registry, Token(slot)),
+            _ => {
+                let register = |source: &mut dyn mio::event::Source| {
+                    source.register(registry, Token(slot), interest(wants_write))
+                };
+                stream.with_source(register).unwrap_or(Ok(())).map(|()| false)
+            }
+        }
+    }
+
+    fn set_interest(&mut self, stream: &mut Stream, slot: usize, wants_write: bool) -> io::Result<()> {
+        let registry: &Registry = self.poll.registry();
+        match stream {
+            Stream::Console(console) => console.set_interest(registry, Token(slot), wants_write),
+            _ => {
+                let reregister = |source: &mut dyn mio::event::Source| {
+                    source.reregister(registry, Token(slot), interest(wants_write))
+                };
+                stream.with_source(reregister).unwrap_or(Ok(()))
+            }
+        }
+    }
+
+    fn deregister(&mut self, stream: &mut Stream) {
+        let registry: &Registry = self.poll.registry();
+        match stream {
+            Stream::Console(console) => console.deregister(registry),
+            _ => {
+                // It fails only for what was never registered.
+                let _ = stream.with_source(|source| source.deregister(registry));
+            }
+        }
+    }
+
+    fn read(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> io::Result<usize> {
+        match stream {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+            Stream::Console(console) => console.read(buffer),
+        }
+    }
+
+    fn short_read_drains(&self, stream: &Stream) -> bool {
+        !matches!(stream, Stream::Console(_))
+    }
+
+    fn write(&mut self, stream: &mut Stream, parts: [&[u8]; 2]) -> io::Result<usize> {
+        // `send` is the cheaper call; two parts are the exception.
+        let slices = [IoSlice::new(parts[0]), IoSlice::new(parts[1])];
+        match stream {
+            Stream::Tcp(stream) if parts[1].is_empty() => stream.write(parts[0]),
+            Stream::Tcp(stream) => stream.write_vectored(&slices),
+            Stream::Unix(stream) if parts[1].is_empty() => stream.write(parts[0]),
+            Stream::Unix(stream) => stream.write_vectored(&slices),
+            Stream::Console(console) => console.write(parts),
+        }
+    }
+
+    fn shutdown_write(&mut self, stream: &mut Stream) -> io::Result<bool> {
+        match stream {
+            Stream::Tcp(stream) => stream.shutdown(std::net::Shutdown::Write).map(|()| true),
+            Stream::Unix(stream) => stream.shutdown(std::net::Shutdown::Write).map(|()| true),
+            Stream::Console(_) => Ok(false),
+        }
+    }
+}
+
+/// Whether a descriptor is a terminal that this process may read: not one whose foreground is
+/// another's, for reading that would stop the process (SIGTTIN).
+fn is_foreground(terminal: impl AsFd) -> bool {
+    match rustix::termios::tcgetpgrp(terminal) {
+        Ok(group) => group == rustix::process::getpgrp(),
+        Err(_) => true,
+    }
+}

@@ -1,0 +1,76 @@
+//! What the process asks of the system once, at its start, and where its log goes.
+
+use std::io::{self, Write};
+
+use nix::sys::signal::{SigSet, Signal};
+use rustix::event::PollFlags;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::stdio::stderr;
+
+/// Raises the limit of open descriptors as far as it goes, and returns it.
+#[must_use]
+pub fn raise_descriptor_limit() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it cannot be raised, it stays what it was.
+    let _ = setrlimit(Resource::Nofile, limit);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Keeps signals away that this process was started to ignore: `nohup` ignores SIGHUP, a shell
+/// script SIGINT for what it starts in the background. A handler installed later would undo that, and
+/// end the server with the terminal it was to outlive. Call before any thread is started.
+pub fn keep_ignored_signals_away() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0);
+    let mut blocked = SigSet::empty();
+    for signal in [Signal::SIGHUP, Signal::SIGINT] {
+        if ignored & 1 << (signal as u64 - 1) != 0 {
+            blocked.add(signal);
+        }
+    }
+    // It fails only for a mask that is none.
+    let _ = blocked.thread_block();
+}
+
+/// Standard error for the log: what it does not take at once is dropped and counted, so that a full
+/// pipe or a stopped terminal never stops the loop (P22).
+#[derive(Debug, Default)]
+pub struct StandardError {
+    dropped_lines: u64,
+}
+
+/// What a pipe takes at once, if `poll` says that it takes anything (`PIPE_BUF`, pipe(7)).
+const PIPE_BYTES: usize = 4096;
+
+impl Write for StandardError {
+    /// Takes whole lines, one a call, as `env_logger` writes them; never fails, never blocks.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.dropped_lines > 0 {
+            let note = format!("onepoll: log: {} lines were dropped: nobody read them\n", self.dropped_lines);
+            if write_if_ready(note.as_bytes()) {
+                self.dropped_lines = 0;
+            }
+        }
+        for chunk in line.chunks(PIPE_BYTES) {
+            if self.dropped_lines > 0 || !write_if_ready(chunk) {
+                self.dropped_lines += 1;
+                break;
+            }
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write_if_ready(chunk: &[u8]) -> bool {
+    super::console::is_ready(stderr(), PollFlags::OUT).unwrap_or(false)
+        && rustix::io::write(stderr(), chunk).is_ok()
+}

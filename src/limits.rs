@@ -1,0 +1,173 @@
+//! Every bound of the program: what it limits, its unit, and how it relates to the others.
+//!
+//! What an operator can set has its default here and its flag in `cli.rs`; what nobody should need to
+//! set is a constant that the code uses by name. A relation that another module relies on is
+//! asserted at compile time at the end of this file.
+
+use std::time::Duration;
+
+// ---- the turn of the loop ----
+
+/// Bytes asked of a socket by one read; the size of the loop's one shared scratch buffer, and so the
+/// most that a paused connection can hold beside its unfinished line.
+pub const READ_BYTES_MAX: usize = 16 * 1024;
+
+/// Reads from one connection in a turn; the rest waits on the pending list for the next turn.
+pub const CONNECTION_READS_PER_TURN_MAX: usize = 4;
+
+/// Reads from all connections in a turn; bounds how long a turn can keep the others waiting.
+pub const READS_PER_TURN_MAX: usize = 1024;
+
+/// Connections accepted from one listener in a turn (P4).
+pub const ACCEPTS_PER_TURN_MAX: usize = 64;
+
+/// Connections flushed in a turn; the others keep their place and go first in the next one.
+pub const FLUSHES_PER_TURN_MAX: usize = 4096;
+
+/// Writes to one connection in a turn, each of at most a room's log.
+pub const CONNECTION_WRITES_PER_TURN_MAX: usize = 16;
+
+/// Readiness events taken from the kernel at once.
+pub const EVENTS_PER_TURN_MAX: usize = 1024;
+
+/// Pause before accepting again after the kernel ran out of descriptors or memory (P1, P2).
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(500);
+
+/// Pause before writing again after the kernel had no buffers, which no event follows (P8).
+pub const WRITE_RETRY: Duration = Duration::from_millis(50);
+
+/// Connections waiting in the kernel to be accepted; the kernel lowers it to `somaxconn` (P5).
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// Descriptors kept back from `--max-clients`: the standard three, epoll, the waker, the listeners,
+/// the reserve that turns newcomers away, and room for the libraries.
+pub const RESERVED_DESCRIPTORS: u64 = 32;
+
+/// The most that `--max-clients` derives from a huge descriptor limit; asking for more is allowed.
+pub const CLIENTS_MAX_DERIVED: u64 = 1 << 20;
+
+// ---- keep-alive (P16) ----
+
+/// Silence after which the kernel asks whether the peer is still there.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+
+/// Pause between two such questions.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Unanswered questions after which the connection is lost.
+pub const KEEPALIVE_PROBES: u32 = 4;
+
+// ---- the chat server ----
+
+/// `--max-line`: bytes of a line, its terminator excluded (P30).
+pub const LINE_BYTES_MAX: usize = 4096;
+
+/// The least and the most that `--max-line` takes.
+pub const LINE_BYTES_RANGE: std::ops::RangeInclusive<usize> = 16..=READ_BYTES_MAX * 4;
+
+/// `--log-bytes`: bytes of records that a room keeps for readers who are behind, and for history.
+pub const LOG_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes that a record can have beyond twice its line (see `record_bytes_max`): the timestamp, the
+/// name, the room's tag and the punctuation.
+pub const RECORD_OVERHEAD_BYTES_MAX: usize = 256;
+
+/// `--history`: messages shown to a newcomer.
+pub const HISTORY_MESSAGES: usize = 20;
+
+/// `--max-per-ip`: connections from one IPv4 address or one IPv6 /64 (P20).
+pub const CLIENTS_PER_IP_MAX: usize = 64;
+
+/// `--max-rooms`: rooms at the same time, empty ones that keep a history included.
+pub const ROOMS_MAX: usize = 256;
+
+/// `--max-rooms-per-client`: rooms that one client is in at the same time.
+pub const ROOMS_PER_CLIENT_MAX: usize = 20;
+
+/// `--rate`: lines a second, and how many may come at once (P39).
+pub const RATE_LINES_PER_SECOND: u32 = 100;
+/// See [`RATE_LINES_PER_SECOND`].
+pub const RATE_BURST_LINES: u32 = 1000;
+
+/// What joining, leaving and renaming cost in lines: they are told to everyone (P41).
+pub const MEMBERSHIP_COST_LINES: u32 = 10;
+
+/// `--notice-members`: rooms with more members than this announce no joins and leaves.
+pub const NOTICE_MEMBERS_MAX: usize = 50;
+
+/// `--linger`: how long a connection that is being closed has to take its last bytes.
+pub const LINGER: Duration = Duration::from_secs(5);
+
+/// `--drain`: how long the server's end waits for everyone to take what is due to them.
+pub const DRAIN: Duration = Duration::from_secs(3);
+
+/// `--send-buffer`: bytes asked of the kernel for a socket's send buffer, which it doubles for its
+/// own bookkeeping: a stalled member holds at most 256 KiB there.
+pub const SEND_BUFFER_BYTES: usize = 128 * 1024;
+
+/// The most that `--send-buffer` takes: doubled, a stalled member's 512 KiB.
+pub const SEND_BUFFER_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of a nick.
+pub const NICK_BYTES_MAX: usize = 32;
+
+/// Bytes of a room's name.
+pub const ROOM_NAME_BYTES_MAX: usize = 32;
+
+/// Bytes of replies that wait for a client, beyond which its commands wait too.
+pub const PRIVATE_BYTES_MAX: usize = 16 * 1024;
+
+/// The same for the operator, whose table of clients is long.
+pub const CONSOLE_PRIVATE_BYTES_MAX: usize = 4 << 20;
+
+/// Spans of its own messages that a sender's session holds to skip under `--no-echo`, beyond which
+/// its lines wait until it has read some.
+pub const SKIPPED_SPANS_MAX: usize = 64;
+
+/// Bytes of the message of the day.
+pub const MOTD_BYTES_MAX: usize = 8 * 1024;
+
+/// Members named by `/who` and `/lag`, and the most rooms named by `/rooms`.
+pub const LISTED_MAX: usize = 100;
+
+/// Names in one notice before the rest is counted.
+pub const NOTICE_NAMES_MAX: usize = 3;
+
+/// Log lines of one kind in a window; what is beyond is counted and told later (P22).
+pub const LOG_LINES_PER_WINDOW: u32 = 100;
+/// The window of [`LOG_LINES_PER_WINDOW`].
+pub const LOG_WINDOW: Duration = Duration::from_secs(10);
+
+/// Bytes that a record of a line of `line_bytes_max` can have, whatever the format: cleaning can
+/// turn one bad byte into the three of U+FFFD.
+#[must_use]
+pub const fn record_bytes_max(line_bytes_max: usize) -> usize {
+    line_bytes_max * 3 + RECORD_OVERHEAD_BYTES_MAX
+}
+
+// ---- the chat client ----
+
+/// First pause before connecting again; it doubles up to [`RECONNECT_PAUSE_MAX`].
+pub const RECONNECT_PAUSE_MIN: Duration = Duration::from_millis(500);
+/// See [`RECONNECT_PAUSE_MIN`].
+pub const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How long a connection may take to be established.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of the server's text that wait for a slow terminal or pipe, beyond which reading stops.
+pub const CLIENT_OUTPUT_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of the user's lines that wait for the server, beyond which reading standard input stops.
+pub const CLIENT_INPUT_BYTES_MAX: usize = 256 * 1024;
+
+// Every connection that was read or accepted in a turn can be flushed in it, and room is left for
+// walking the rooms: neither starves the other.
+const _: () = assert!(FLUSHES_PER_TURN_MAX >= 2 * (READS_PER_TURN_MAX + ACCEPTS_PER_TURN_MAX));
+// The default log holds many of the longest records, so that a skip is the exception.
+const _: () = assert!(LOG_BYTES_MAX >= 16 * record_bytes_max(LINE_BYTES_MAX));
+// The longest line of a person can wait for the client's socket.
+const _: () = assert!(CLIENT_INPUT_BYTES_MAX > *LINE_BYTES_RANGE.end());
+// A name and a room's tag fit into a record's overhead: 20 for the time, the rest punctuation. An
+// IPv6 address with its port has at most 48 bytes.
+const _: () = assert!(20 + 48 + NICK_BYTES_MAX + ROOM_NAME_BYTES_MAX + 32 <= RECORD_OVERHEAD_BYTES_MAX);

@@ -1,0 +1,6 @@
+//! The `onepoll` binary: everything is in the library.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    onepoll::cli::run()
+}
