@@ -60,6 +60,8 @@ pub struct Chat {
     ready: VecDeque<ConnectionId>,
     /// Rooms whose members are being written to, the one under way first.
     walking: VecDeque<RoomId>,
+    /// Members of rooms that can still be flushed in this turn.
+    walk_flushes_left: usize,
     /// Rooms with something to announce when the turn's input is complete.
     announcing: Vec<RoomId>,
     /// What the last `poll_output` gave.
@@ -69,6 +71,8 @@ pub struct Chat {
     stamp: Stamp,
     /// Scratch for the line being handled, so that a line costs no allocation.
     line: Vec<u8>,
+    /// Scratch for the name of who says it.
+    name: String,
     is_stopping: bool,
     counters: Counters,
     journal: Journal,
@@ -147,7 +151,7 @@ impl Chat {
         let mut rooms = Slab::new();
         let entry = rooms.vacant_entry();
         let first_room = RoomId::new(entry.key());
-        entry.insert(Room::new(first_room, FIRST_ROOM, config.log_bytes_max));
+        entry.insert(Room::new(first_room, FIRST_ROOM, "", config.log_bytes_max));
         Chat {
             stamp: Stamp::new(config.time_zone.clone()),
             config,
@@ -160,11 +164,13 @@ impl Chat {
             console: None,
             ready: VecDeque::new(),
             walking: VecDeque::new(),
+            walk_flushes_left: 0,
             announcing: Vec::new(),
             offered: Offered::Nothing,
             actions: VecDeque::new(),
             deadlines: Deadlines::new(),
             line: Vec::new(),
+            name: String::new(),
             is_stopping: false,
             counters: Counters::default(),
             journal: Journal::default(),
@@ -377,6 +383,7 @@ impl Engine for Chat {
 
     fn handle_turn(&mut self, now: Now) {
         self.announce(now);
+        self.walk_flushes_left = limits::WALK_FLUSHES_PER_TURN_MAX;
     }
 
     fn poll_timeout(&self) -> Option<Moment> {

@@ -27,7 +27,8 @@ pub(super) enum Offered {
 
 impl Chat {
     /// The next session that can be written to. Sessions with output of their own come first: they
-    /// are at most as many as were heard in this turn. Then come the rooms, each in its turn.
+    /// are at most as many as were heard in this turn. Then come the rooms, each in its turn, and only
+    /// a few members of them in a turn of the loop.
     pub(super) fn next_ready(&mut self, now: Now) -> Option<ConnectionId> {
         while let Some(id) = self.ready.pop_front() {
             if let Some(session) = self.sessions.get_mut(id) {
@@ -40,7 +41,11 @@ impl Chat {
                 self.walking.pop_front();
                 continue;
             };
+            if self.walk_flushes_left == 0 {
+                return None;
+            }
             if let Some(session) = room.next_of_walk(&self.sessions) {
+                self.walk_flushes_left -= 1;
                 return Some(session);
             }
             self.walking.pop_front();

@@ -7,6 +7,7 @@
 //! `unvisited <= following <= members.len()`, each member's `Membership::index` is its index here,
 //! and no append drops a byte at or after `flushed`, which every following member has got.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::engine::{ConnectionId, Moment};
@@ -33,6 +34,8 @@ pub struct Room {
     pub id: RoomId,
     /// Its name.
     pub name: Box<str>,
+    /// What its messages are marked with, for members of several rooms: `[NAME] `, or nothing.
+    pub tag: Rc<str>,
     /// What was said.
     pub log: Log,
     /// Where it stands between a post and everyone having it.
@@ -123,10 +126,11 @@ impl Roll {
 impl Room {
     /// An empty room.
     #[must_use]
-    pub fn new(id: RoomId, name: &str, log_bytes_max: usize) -> Self {
+    pub fn new(id: RoomId, name: &str, tag: &str, log_bytes_max: usize) -> Self {
         Room {
             id,
             name: name.into(),
+            tag: tag.into(),
             log: Log::new(log_bytes_max),
             flush: Flush::Idle,
             joined: Roll::default(),

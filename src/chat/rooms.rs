@@ -1,5 +1,8 @@
 //! Joining, leaving and posting: what changes a room, and who has to wait for whom.
 
+use std::fmt::Write as _;
+use std::rc::Rc;
+
 use ::log::warn;
 
 use crate::engine::{ConnectionId, Moment, Now, Reason};
@@ -108,7 +111,7 @@ impl Chat {
         }
         let entry = self.rooms.vacant_entry();
         let id = RoomId::new(entry.key());
-        entry.insert(Room::new(id, name, self.config.log_bytes_max));
+        entry.insert(Room::new(id, name, &format!("[{name}] "), self.config.log_bytes_max));
         self.room_ids.insert(name.into(), id);
         Ok(id)
     }
@@ -124,9 +127,12 @@ impl Chat {
     ) -> Flow {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return Flow::Done };
         let Some(session) = self.sessions.get(id) else { return Flow::Done };
-        let tag = if room_id == self.first_room { String::new() } else { format!("[{}] ", room.name) };
-        let name = session.to_string();
-        let message = Message { time: self.stamp.at(now.unix_s), tag: &tag, name: &name, text, is_action };
+        self.name.clear();
+        // A String takes all that is written to it.
+        let _ = write!(self.name, "{session}");
+        let time = self.stamp.at(now.unix_s);
+        let tag = Rc::clone(&room.tag);
+        let message = Message { time, tag: &tag, name: &self.name, text, is_action };
         let parts = message.parts(self.config.format);
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let waits_for_lagging = matches!(self.config.slow, SlowPolicy::Wait(_));
