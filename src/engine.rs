@@ -225,6 +225,9 @@ pub enum Written {
 pub enum Action {
     /// Flush what [`Engine::poll_output`] gives, then close. Input is discarded from here on.
     Close(ConnectionId, Reason),
+    /// Flush what [`Engine::poll_output`] gives, then tell the peer that no more will come, and read on:
+    /// its end is told by [`Engine::handle_eof`]. Nothing may be given as output after that.
+    FinishOutput(ConnectionId),
     /// Offer input again to a connection for which [`Engine::wants_input`] was false.
     Resume(ConnectionId),
     /// Open a connection: [`Engine::handle_connected`] or [`Engine::handle_connect_failed`] follows.

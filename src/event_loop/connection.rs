@@ -41,6 +41,8 @@ pub(super) struct Connection<S> {
     pub(super) is_blocked: bool,
     /// It has no events for reading, as a file has none.
     pub(super) is_always_readable: bool,
+    /// Once all is written, the peer is to be told that no more will come; false again once it was.
+    pub(super) is_finishing: bool,
 }
 
 impl<S> Connection<S> {
@@ -58,6 +60,7 @@ impl<S> Connection<S> {
             is_pending: false,
             is_blocked: false,
             is_always_readable: false,
+            is_finishing: false,
         }
     }
 

@@ -462,6 +462,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::Close(id, reason) => self.begin_close(now, id, reason),
+                Action::FinishOutput(id) => self.begin_finish(id),
                 Action::Resume(id) => self.make_pending(id),
                 Action::Connect(endpoint) => self.connect(now, &endpoint),
                 Action::Stop(within) => {
@@ -485,6 +486,16 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             self.deadlines.set(now.moment + self.linger, Timer::Linger(id));
         }
         self.engine.handle_writable(id);
+    }
+
+    fn begin_finish(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id.slot())
+            && connection.serial == id.serial()
+            && connection.state == State::Open
+        {
+            connection.is_finishing = true;
+            self.engine.handle_writable(id);
+        }
     }
 
     fn handle_deadlines(&mut self, now: Now) {
@@ -547,8 +558,10 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                     connection.is_blocked = false;
                     self.set_interest(slot);
                 }
-                if self.state_of(id) == Some(State::Closing) {
-                    self.finish_output(slot);
+                match self.state_of(id) {
+                    Some(State::Closing) => self.finish_output(slot),
+                    Some(State::Open) => self.half_close(slot),
+                    _ => {}
                 }
                 return;
             }
@@ -587,6 +600,15 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         if let Err(error) = self.io.set_interest(&mut connection.stream, slot, wants_write) {
             warn!("connection: cannot be watched: {error}");
             self.close(slot, Some(Reason::SystemError));
+        }
+    }
+
+    /// Tells the peer, where the engine asked for it, that all that was due is written; reading goes on.
+    fn half_close(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        if std::mem::take(&mut connection.is_finishing) {
+            // A socket that is broken tells so by what is read from it; the console cannot say it.
+            let _ = self.io.shutdown_write(&mut connection.stream);
         }
     }
 
