@@ -1,6 +1,143 @@
-use super::Exit;
+//! `onepoll chat`: arguments to a client, the terminal, and the loop.
+
+mod terminal;
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{IsTerminal, Write};
+
+use super::{Exit, complain};
+use crate::clients::chat::{Client, Host, Outcome, Settings, Style};
+use crate::engine::Peer;
+use crate::event_loop::EventLoop;
+use crate::event_loop::address::Address;
+use crate::event_loop::io::{self, Console, SocketOptions, StandardError, Stream, System};
+use crate::limits;
+
+use terminal::RawTerminal;
+
+/// The arguments of `onepoll chat`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {}
-pub(super) fn run(_: &Arguments) -> Exit {
-    Exit::Failed
+#[command(after_help = HELP)]
+pub(super) struct Arguments {
+    /// Where the server is: HOST:PORT, [V6]:PORT, :PORT (this machine) or unix:PATH
+    #[arg(value_name = "ADDR", default_value = "127.0.0.1:60000")]
+    address: Address,
+
+    /// Be called NAME
+    #[arg(long, value_name = "NAME", value_parser = word)]
+    nick: Option<String>,
+
+    /// Enter ROOM
+    #[arg(long, value_name = "ROOM", value_parser = word)]
+    room: Option<String>,
+
+    /// End when the connection is lost, with exit code 1, instead of making it again
+    #[arg(long)]
+    no_reconnect: bool,
+
+    /// Colours for names: on a terminal, unless NO_COLOR is set; or always, or never
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+}
+
+const HELP: &str = "\
+On a terminal, type a line and Enter to say it, /help for commands, quit or Ctrl-D to leave. In a pipe, \
+every line of standard input is said, and the end of the input leaves once the server has taken all; an \
+input that is empty from the start (< /dev/null) follows the room instead.";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// A nick or a room: one word, for it becomes part of a command.
+fn word(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err("one word, without spaces".into());
+    }
+    Ok(text.into())
+}
+
+/// Talks until the person, the pipe, the server or a signal ends it.
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    match chat(arguments) {
+        Ok(Outcome::Done) => Exit::Done,
+        Ok(Outcome::Failed(why)) => complain(Exit::Failed, format!("chat: {why}")),
+        Ok(Outcome::CannotConnect(why)) => complain(Exit::CannotConnect, why),
+        Err(error) => complain(Exit::Failed, format!("chat: {error}")),
+    }
+}
+
+fn chat(arguments: &Arguments) -> std::io::Result<Outcome> {
+    let address = arguments.address.to_string();
+    let endpoints = match arguments.address.to_connect() {
+        Ok(endpoints) if !endpoints.is_empty() => endpoints,
+        Ok(_) => {
+            return Ok(Outcome::CannotConnect(format!("cannot connect to {address}: it has no address")));
+        }
+        Err(error) => {
+            let why = format!("cannot connect to {address}: {error}; is the name right?");
+            return Ok(Outcome::CannotConnect(why));
+        }
+    };
+    io::keep_ignored_signals_away();
+    let system = System::new(SocketOptions { send_buffer_bytes: limits::SEND_BUFFER_BYTES })?;
+    let waker = system.waker();
+    ctrlc::set_handler(move || waker.wake()).map_err(std::io::Error::other)?;
+
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let to_terminal = std::io::stdout().is_terminal();
+    let is_interactive = std::io::stdin().is_terminal() && to_terminal && !is_dumb;
+    let is_coloured = match arguments.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => {
+            // https://no-color.org: set, and not to the empty string.
+            let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            to_terminal && !is_dumb && !is_refused
+        }
+    };
+    let settings = Settings {
+        address,
+        endpoints,
+        nick: arguments.nick.clone(),
+        room: arguments.room.clone(),
+        reconnects: !arguments.no_reconnect,
+        is_interactive,
+        style: Style { is_clean: to_terminal || is_coloured, is_coloured },
+        // Each RandomState has keys of its own: that is all that is wanted of it.
+        seed: RandomState::new().build_hasher().finish(),
+    };
+    let terminal = if is_interactive { Some(RawTerminal::enter()?) } else { None };
+    let client = Client::new(settings, Surroundings { terminal });
+    let mut event_loop = EventLoop::new(system, client, limits::LINGER);
+    event_loop.adopt(Stream::Console(Console::new()), Peer::Console)?;
+    event_loop.run()?;
+    // The terminal is given back with the loop, before anybody says anything.
+    Ok(event_loop.engine().outcome().cloned().unwrap_or(Outcome::Done))
+}
+
+/// What the client has beside its connections.
+#[derive(Debug)]
+struct Surroundings {
+    terminal: Option<RawTerminal>,
+}
+
+impl Host for Surroundings {
+    fn columns(&mut self) -> u16 {
+        self.terminal.as_ref().map_or(0, RawTerminal::columns)
+    }
+
+    fn suspend(&mut self) {
+        if let Some(terminal) = &self.terminal {
+            terminal.suspend();
+        }
+    }
+
+    fn report(&mut self, text: &str) {
+        // It drops what standard error does not take, rather than have the chat wait for it.
+        let _ = StandardError::default().write_all(format!("onepoll: chat: {text}\n").as_bytes());
+    }
 }

@@ -1,1 +1,689 @@
-//! x
+//! The chat client as an engine: a connection to the server, and a terminal or a pipe.
+//!
+//! Owns what waits in both directions, when the connection is made again, and when the program is over.
+//! On a terminal a line is edited while messages come in; in a pipe every line is sent, at the pace that
+//! the server takes them, and the end of the input is told to the server by closing that half: it closes
+//! once it has taken all. Nothing is held without bound: each side is read only while the other follows.
+
+mod outbox;
+mod reconnect;
+mod screen;
+mod show;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use super::editor::Edit;
+use crate::engine::{
+    Action, ConnectionId, Endpoint, Engine, Moment, Now, Output, Peer, Reason, Refusal, Written,
+};
+use crate::limits;
+
+use outbox::Outbox;
+use reconnect::{Pauses, Place, own_words};
+use screen::Screen;
+pub use show::Style;
+
+/// What a client is to do.
+#[derive(Debug)]
+pub struct Settings {
+    /// The server's address, as people know it.
+    pub address: String,
+    /// Where it may be, in the order to try; at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// The nick to ask for.
+    pub nick: Option<String>,
+    /// The room to ask for.
+    pub room: Option<String>,
+    /// Whether a lost connection is made again.
+    pub reconnects: bool,
+    /// Whether standard input and output are a terminal, in raw mode.
+    pub is_interactive: bool,
+    /// How the server's lines are shown.
+    pub style: Style,
+    /// What the jitter of the pauses is drawn from.
+    pub seed: u64,
+}
+
+/// What the client needs of its surroundings beyond bytes.
+pub trait Host {
+    /// The terminal's width, 0 where it is not known.
+    fn columns(&mut self) -> u16;
+
+    /// Gives the terminal back, stops the process, and takes the terminal again when it continues.
+    fn suspend(&mut self);
+
+    /// Tells the person something where the screen is not theirs: on standard error.
+    fn report(&mut self, text: &str);
+}
+
+/// How the client ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it should.
+    Done,
+    /// The connection was lost, or standard output is of no use; why.
+    Failed(String),
+    /// There never was a connection, or the server refused it; why.
+    CannotConnect(String),
+}
+
+/// The chat client.
+#[derive(Debug)]
+pub struct Client<H> {
+    settings: Settings,
+    host: H,
+    link: Link,
+    /// None before it is adopted and after it is closed.
+    console: Option<ConnectionId>,
+    outbox: Outbox,
+    screen: Screen,
+    place: Place,
+    pauses: Pauses,
+    input: Input,
+    /// A connection was made before, whatever became of it.
+    was_connected: bool,
+    /// `/quit` was said in a pipe: the server's end is then what was asked for.
+    has_said_quit: bool,
+    ready: VecDeque<ConnectionId>,
+    blocked: Vec<ConnectionId>,
+    actions: VecDeque<Action>,
+    /// When an Escape was pressed alone.
+    key_deadline: Option<Moment>,
+    /// When a person who leaves waits no longer for a silent server.
+    leave_deadline: Option<Moment>,
+    /// Ctrl-Z: the process stops once the screen is as it should be left.
+    is_suspending: bool,
+    is_stopped: bool,
+    /// What the last bytes have time for when the loop is stopped.
+    stop_within: Duration,
+    outcome: Option<Outcome>,
+}
+
+#[derive(Debug)]
+enum Link {
+    /// Nothing was begun yet.
+    Idle,
+    /// The endpoint of this index is being tried.
+    Connecting(usize),
+    Up(Connected),
+    Pausing(Moment),
+    /// There will be none any more.
+    Over,
+}
+
+#[derive(Debug)]
+struct Connected {
+    id: ConnectionId,
+    /// Nothing is sent before the server was heard or this passed, so that a refusal is read before
+    /// sending meets a closed socket. `None`: we speak.
+    speaks_at: Option<Moment>,
+    lines_heard: u64,
+    /// What the first line says if it is no greeting: a refusal, if it stays the only one.
+    refusal: Option<String>,
+    has_eof: bool,
+    /// The server was told that no more will come.
+    is_finished: bool,
+}
+
+/// How far standard input is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    /// Nothing was read yet.
+    Untouched,
+    /// Something was.
+    Begun,
+    /// It ended without a byte: the room is followed until the server ends it.
+    Follows,
+    /// All was read, or a person asked to leave: the server is told, and its end is ours.
+    Ended,
+}
+
+impl<H: Host> Client<H> {
+    /// A client that begins once it has a console.
+    #[must_use]
+    pub fn new(settings: Settings, host: H) -> Self {
+        debug_assert!(!settings.endpoints.is_empty());
+        Client {
+            screen: Screen::new(settings.style, settings.is_interactive),
+            place: Place::new(settings.nick.clone(), settings.room.clone()),
+            pauses: Pauses::new(settings.seed),
+            settings,
+            host,
+            link: Link::Idle,
+            console: None,
+            outbox: Outbox::default(),
+            input: Input::Untouched,
+            was_connected: false,
+            has_said_quit: false,
+            ready: VecDeque::new(),
+            blocked: Vec::new(),
+            actions: VecDeque::new(),
+            key_deadline: None,
+            leave_deadline: None,
+            is_suspending: false,
+            is_stopped: false,
+            stop_within: limits::CLIENT_STOP,
+            outcome: None,
+        }
+    }
+
+    /// How it ended, once it did.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref()
+    }
+
+    fn socket(&self) -> Option<ConnectionId> {
+        match &self.link {
+            Link::Up(up) => Some(up.id),
+            _ => None,
+        }
+    }
+
+    fn make_ready(&mut self, id: Option<ConnectionId>) {
+        if let Some(id) = id
+            && !self.blocked.contains(&id)
+            && !self.ready.contains(&id)
+        {
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Tells the person something: on the screen if it is a terminal, or else on standard error.
+    fn tell(&mut self, text: &str) {
+        self.screen.set_columns(self.host.columns());
+        if self.screen.tell(text) {
+            self.make_ready(self.console);
+        } else {
+            self.host.report(text);
+        }
+    }
+
+    fn show(&mut self, line: &[u8]) {
+        self.place.note_heard(line);
+        self.screen.show(line);
+        self.make_ready(self.console);
+    }
+
+    // ---- the connection ----
+
+    fn connect(&mut self, endpoint: usize) {
+        self.link = Link::Connecting(endpoint);
+        self.actions.push_back(Action::Connect(self.settings.endpoints[endpoint].clone()));
+    }
+
+    fn connect_failed(&mut self, now: Now, error: &io::Error) {
+        let Link::Connecting(endpoint) = self.link else { return };
+        if endpoint + 1 < self.settings.endpoints.len() {
+            return self.connect(endpoint + 1);
+        }
+        let why = format!("cannot connect to {}: {}", self.settings.address, describe(error));
+        if self.was_connected {
+            return self.pause(now, &why);
+        }
+        let is_absent = matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound);
+        let remedy = if is_absent { "; is the server running? (onepoll serve)" } else { "" };
+        self.end(Outcome::CannotConnect(format!("{why}{remedy}")));
+    }
+
+    /// Says why there is no connection, and when there may be one again.
+    fn pause(&mut self, now: Now, why: &str) {
+        let pause = self.pauses.next();
+        self.link = Link::Pausing(now.moment + pause);
+        self.tell(&format!("{why}: trying again in {:.1} s", pause.as_secs_f64()));
+    }
+
+    /// The server was heard, or said nothing for long enough: now it is our turn.
+    fn speak(&mut self) {
+        let is_again = std::mem::replace(&mut self.was_connected, true);
+        let Link::Up(up) = &mut self.link else { return };
+        up.speaks_at = None;
+        self.outbox.push_prologue(&self.place.to_lines());
+        if is_again {
+            self.tell(&format!("connected to {} again", self.settings.address));
+        }
+        self.make_ready(self.socket());
+        self.finish_output();
+    }
+
+    /// Has the server told that no more will come, once that is so.
+    fn finish_output(&mut self) {
+        if self.input == Input::Ended
+            && let Link::Up(up) = &mut self.link
+            && up.speaks_at.is_none()
+            && !up.is_finished
+        {
+            up.is_finished = true;
+            self.actions.push_back(Action::FinishOutput(up.id));
+        }
+    }
+
+    fn hear(&mut self, now: Now, line: &[u8]) {
+        let Link::Up(up) = &mut self.link else { return };
+        up.lines_heard += 1;
+        let is_first = up.lines_heard == 1;
+        let words = own_words(line).filter(|words| is_first && !words.starts_with(b"you are "));
+        if let Some(words) = words {
+            up.refusal = Some(String::from_utf8_lossy(words).into_owned());
+            // It is shown with what comes next: alone, it is the reason of a refusal, told by `lose`.
+            return;
+        }
+        let withheld = if up.speaks_at.is_some() { up.refusal.take() } else { None };
+        up.refusal = None;
+        let is_silent = up.speaks_at.is_some();
+        self.pauses.reset();
+        if self.leave_deadline.is_some() {
+            self.leave_deadline = Some(now.moment + limits::CLIENT_LEAVE);
+        }
+        if let Some(words) = withheld {
+            self.show(format!("-- {words} --").as_bytes());
+        }
+        self.show(line);
+        if is_silent {
+            self.speak();
+        }
+    }
+
+    fn lose(&mut self, now: Now, reason: Reason) {
+        let Link::Up(up) = std::mem::replace(&mut self.link, Link::Over) else { return };
+        self.outbox.rewind();
+        let is_all_sent = self.outbox.is_empty();
+        if let Some(words) = up.refusal {
+            if !self.was_connected {
+                return self.refuse(&words);
+            }
+            if up.speaks_at.is_some() {
+                self.show(format!("-- {words} --").as_bytes());
+            }
+        }
+        let is_asked = self.has_said_quit || (self.input == Input::Ended && self.screen.is_interactive());
+        if is_asked || (up.has_eof && is_all_sent && matches!(self.input, Input::Ended | Input::Follows)) {
+            return self.end(Outcome::Done);
+        }
+        let why = if up.has_eof { "the server closed it".into() } else { reason.to_string() };
+        let why = format!("lost the connection to {}: {why}", self.settings.address);
+        if self.input == Input::Ended && is_all_sent {
+            return self.end(Outcome::Failed(format!("{why}: the last lines may not have arrived")));
+        }
+        if !self.settings.reconnects {
+            return self.end(Outcome::Failed(why));
+        }
+        self.was_connected = true;
+        self.pause(now, &why);
+    }
+
+    fn refuse(&mut self, words: &str) {
+        let mut clean = Vec::new();
+        crate::codec::text::clean_into(words.as_bytes(), &mut clean);
+        let words = String::from_utf8_lossy(&clean);
+        self.end(Outcome::CannotConnect(format!("cannot connect to {}: {words}", self.settings.address)));
+    }
+
+    // ---- the person ----
+
+    fn take_keys(&mut self, now: Now, bytes: &[u8]) {
+        let mut edits = Vec::new();
+        self.screen.set_columns(self.host.columns());
+        self.screen.handle_keys(bytes, &mut edits);
+        for edit in edits {
+            if self.outcome.is_some() {
+                return;
+            }
+            match edit {
+                Edit::Line(line) => self.say(now, &line),
+                Edit::Interrupt => self.handle_signal(now),
+                Edit::EndOfFile => self.leave(now),
+                Edit::ClearScreen => self.screen.clear(),
+                Edit::Suspend => {
+                    self.screen.erase();
+                    self.is_suspending = true;
+                }
+            }
+        }
+        self.make_ready(self.console);
+        self.key_deadline = self.screen.wants_key_timeout().then_some(now.moment + limits::CLIENT_KEY);
+    }
+
+    fn say(&mut self, now: Now, line: &str) {
+        if self.input == Input::Ended {
+            return self.tell("leaving: not sent; Ctrl-C ends at once");
+        }
+        let is_quit = is_quit(line.as_bytes()) || line == "/quit";
+        let is_offline = matches!(self.link, Link::Pausing(_) | Link::Over)
+            || (self.was_connected && matches!(self.link, Link::Connecting(_)));
+        if !is_quit && !line.is_empty() && (is_offline || self.outbox.is_full()) {
+            // Sent in an hour, it would answer what nobody remembers; it is in the editor's history.
+            let why = if is_offline { "not connected" } else { "the server does not take what was sent" };
+            return self.tell(&format!("{why}: not sent (the Up key brings it back): {line}"));
+        }
+        if !line.is_empty() {
+            self.send(line.as_bytes());
+        }
+        if is_quit {
+            self.leave(now);
+        }
+    }
+
+    fn send(&mut self, line: &[u8]) {
+        self.place.note_said(line);
+        self.outbox.push(line);
+        self.outbox.push(b"\n");
+        self.make_ready(self.socket());
+    }
+
+    /// A person asks to leave: what was said is sent, and what the server says to that is shown.
+    fn leave(&mut self, now: Now) {
+        if self.input == Input::Ended {
+            return;
+        }
+        self.input = Input::Ended;
+        self.leave_deadline = Some(now.moment + limits::CLIENT_LEAVE);
+        if self.socket().is_none() {
+            return self.end(Outcome::Done);
+        }
+        self.finish_output();
+    }
+
+    // ---- the pipe ----
+
+    /// Sends the lines in `bytes`, and leaves the unfinished one, unless it is longer than all bounds.
+    fn take_piped(&mut self, bytes: &[u8]) -> usize {
+        self.input = Input::Begun;
+        let end = match memchr::memrchr(b'\n', bytes) {
+            Some(at) => at + 1,
+            None if bytes.len() > *limits::LINE_BYTES_RANGE.end() => bytes.len(),
+            None => return 0,
+        };
+        for line in bytes[..end].split_inclusive(|byte| *byte == b'\n') {
+            if let Some(line) = line.strip_suffix(b"\n") {
+                self.send(line);
+                if is_quit(line) {
+                    self.end_input();
+                    return bytes.len();
+                }
+                self.has_said_quit |= line == b"/quit";
+            } else {
+                // The server says what it thinks of a line so long.
+                self.outbox.push(line);
+                self.make_ready(self.socket());
+            }
+        }
+        end
+    }
+
+    fn end_input(&mut self) {
+        self.input = Input::Ended;
+        self.finish_output();
+    }
+
+    // ---- the end ----
+
+    fn end(&mut self, outcome: Outcome) {
+        if self.outcome.is_some() {
+            return;
+        }
+        self.outcome = Some(outcome);
+        self.screen.set_columns(self.host.columns());
+        self.screen.erase();
+        if let Some(socket) = self.socket() {
+            self.actions.push_back(Action::Close(socket, Reason::Quit));
+        }
+        if matches!(self.link, Link::Connecting(_)) {
+            // Nobody waits for a connection that nobody wants.
+            self.stop_within = Duration::ZERO;
+        }
+        self.link = Link::Over;
+        self.make_ready(self.console);
+        self.stop_if_shown();
+    }
+
+    /// Ends the loop once all is shown: a reader who takes hours (`less`) has them.
+    fn stop_if_shown(&mut self) {
+        if self.outcome.is_some() && (self.screen.is_empty() || self.console.is_none()) {
+            self.stop();
+        }
+    }
+
+    fn stop(&mut self) {
+        if !std::mem::replace(&mut self.is_stopped, true) {
+            if let Some(console) = self.console {
+                self.actions.push_back(Action::Close(console, Reason::Quit));
+            }
+            self.actions.push_back(Action::Stop(self.stop_within));
+        }
+    }
+}
+
+impl<H: Host> Engine for Client<H> {
+    fn admit(&mut self, _now: Now, _peer: Peer) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn handle_accepted(&mut self, _now: Now, id: ConnectionId, peer: Peer) {
+        debug_assert_eq!(peer, Peer::Console, "a client listens nowhere");
+        self.console = Some(id);
+    }
+
+    fn handle_connected(&mut self, now: Now, id: ConnectionId, _peer: Peer) {
+        if self.outcome.is_some() {
+            return self.actions.push_back(Action::Close(id, Reason::Quit));
+        }
+        self.link = Link::Up(Connected {
+            id,
+            speaks_at: Some(now.moment + limits::CLIENT_GREETING),
+            lines_heard: 0,
+            refusal: None,
+            has_eof: false,
+            is_finished: false,
+        });
+    }
+
+    fn handle_connect_failed(&mut self, now: Now, error: io::Error) {
+        self.connect_failed(now, &error);
+    }
+
+    fn handle_bytes(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) -> usize {
+        if Some(id) == self.console {
+            if self.outcome.is_some() || (!self.screen.is_interactive() && self.input == Input::Ended) {
+                return bytes.len();
+            }
+            if self.screen.is_interactive() {
+                self.take_keys(now, bytes);
+                return bytes.len();
+            }
+            return self.take_piped(bytes);
+        }
+        if Some(id) != self.socket() {
+            return bytes.len();
+        }
+        self.screen.set_columns(self.host.columns());
+        let mut consumed = 0;
+        while let Some((line, length)) = show::next_line(&bytes[consumed..]) {
+            self.hear(now, line);
+            consumed += length;
+        }
+        consumed
+    }
+
+    fn handle_eof(&mut self, now: Now, id: ConnectionId, rest: &[u8]) -> bool {
+        if Some(id) == self.console {
+            if self.screen.is_interactive() {
+                // The terminal hung up.
+                self.leave(now);
+            } else if self.outcome.is_some() || self.input == Input::Ended {
+                // Nothing more was to be sent anyway.
+            } else if self.input == Input::Untouched && rest.is_empty() {
+                self.input = Input::Follows;
+            } else {
+                if !rest.is_empty() {
+                    self.send(rest);
+                }
+                self.end_input();
+            }
+        } else if Some(id) == self.socket() {
+            if !rest.is_empty() {
+                self.hear(now, rest);
+            }
+            if let Link::Up(up) = &mut self.link {
+                up.has_eof = true;
+            }
+            self.actions.push_back(Action::Close(id, Reason::EndOfInput));
+        }
+        true
+    }
+
+    fn wants_input(&self, id: ConnectionId) -> bool {
+        if Some(id) == self.console {
+            // Keys are always read: Ctrl-C is one.
+            self.screen.is_interactive() || !self.outbox.is_full()
+        } else {
+            !self.screen.is_full()
+        }
+    }
+
+    fn poll_ready(&mut self, _now: Now) -> Option<ConnectionId> {
+        self.ready.pop_front()
+    }
+
+    fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+            || (self.console.is_some() && matches!(self.link, Link::Idle))
+            || if self.is_suspending { self.screen.is_empty() } else { self.wants_draw() }
+    }
+
+    fn poll_output(&mut self, _now: Now, id: ConnectionId) -> Output<'_> {
+        if Some(id) == self.console {
+            return Output::one(self.screen.unwritten());
+        }
+        match &self.link {
+            Link::Up(up) if up.id == id && up.speaks_at.is_none() && !up.has_eof => {
+                Output::one(self.outbox.unsent())
+            }
+            _ => Output::default(),
+        }
+    }
+
+    fn handle_written(&mut self, now: Now, id: ConnectionId, bytes: usize, written: Written) {
+        match written {
+            Written::All => {}
+            Written::Blocked => self.blocked.push(id),
+            Written::OutOfBudget => self.make_ready(Some(id)),
+        }
+        if Some(id) == self.console {
+            let was_full = self.screen.is_full();
+            self.screen.handle_written(bytes);
+            if was_full && !self.screen.is_full() {
+                self.actions.extend(self.socket().map(Action::Resume));
+            }
+            self.stop_if_shown();
+        } else if Some(id) == self.socket() {
+            let was_full = self.outbox.is_full();
+            self.outbox.handle_written(bytes);
+            if was_full && !self.outbox.is_full() {
+                self.actions.extend(self.console.map(Action::Resume));
+            }
+            if self.leave_deadline.is_some() && bytes > 0 {
+                self.leave_deadline = Some(now.moment + limits::CLIENT_LEAVE);
+            }
+        }
+    }
+
+    fn handle_writable(&mut self, id: ConnectionId) {
+        self.blocked.retain(|blocked| *blocked != id);
+        self.make_ready(Some(id));
+    }
+
+    fn handle_closed(&mut self, now: Now, id: ConnectionId, reason: Reason) {
+        self.blocked.retain(|blocked| *blocked != id);
+        self.ready.retain(|ready| *ready != id);
+        if Some(id) == self.console {
+            self.console = None;
+            // Nobody reads on (`| head`), or it was closed by us: a quiet end.
+            self.end(match reason {
+                Reason::SystemError => Outcome::Failed("standard input or output failed".into()),
+                _ => Outcome::Done,
+            });
+            self.stop_if_shown();
+        } else if Some(id) == self.socket() {
+            self.lose(now, reason);
+        }
+    }
+
+    fn handle_signal(&mut self, _now: Now) {
+        self.end(Outcome::Done);
+        self.stop();
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        let is_due = |deadline: Option<Moment>| deadline.is_some_and(|due| due <= now.moment);
+        if is_due(self.key_deadline) {
+            self.key_deadline = None;
+            self.screen.handle_key_timeout();
+        }
+        if is_due(self.leave_deadline) {
+            self.leave_deadline = None;
+            self.end(Outcome::Done);
+        }
+        match &self.link {
+            Link::Pausing(until) if *until <= now.moment => self.connect(0),
+            Link::Up(up) if is_due(up.speaks_at) => {
+                if let Some(words) = &up.refusal {
+                    self.show(format!("-- {words} --").as_bytes());
+                }
+                self.speak();
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_turn(&mut self, _now: Now) {
+        if matches!(self.link, Link::Idle) && self.console.is_some() {
+            self.connect(0);
+        }
+        if self.is_suspending && self.screen.is_empty() {
+            self.is_suspending = false;
+            self.host.suspend();
+        }
+        if self.wants_draw() {
+            self.screen.set_columns(self.host.columns());
+            self.screen.draw();
+            self.make_ready(self.console);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Moment> {
+        let link = match &self.link {
+            Link::Pausing(until) => Some(*until),
+            Link::Up(up) => up.speaks_at,
+            _ => None,
+        };
+        let leave = self.leave_deadline.filter(|_| self.outcome.is_none());
+        [link, leave, self.key_deadline].into_iter().flatten().min()
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+}
+
+impl<H> Client<H> {
+    fn wants_draw(&self) -> bool {
+        self.screen.wants_draw() && !self.is_suspending && self.outcome.is_none() && self.console.is_some()
+    }
+}
+
+fn is_quit(line: &[u8]) -> bool {
+    line.strip_suffix(b"\r").unwrap_or(line) == b"quit"
+}
+
+/// A system's error as people read it: `connection refused`.
+fn describe(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut characters = text.chars();
+    characters.next().map_or(String::new(), |first| first.to_lowercase().chain(characters).collect())
+}
