@@ -5,6 +5,7 @@
 //! the server takes them, and the end of the input is told to the server by closing that half: it closes
 //! once it has taken all. Nothing is held without bound: each side is read only while the other follows.
 
+mod input;
 mod outbox;
 mod reconnect;
 mod screen;
@@ -16,7 +17,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use super::editor::Edit;
 use crate::engine::{
     Action, ConnectionId, Endpoint, Engine, Moment, Now, Output, Peer, Reason, Refusal, Written,
 };
@@ -323,103 +323,6 @@ impl<H: Host> Client<H> {
         self.end(Outcome::CannotConnect(format!("cannot connect to {}: {words}", self.settings.address)));
     }
 
-    // ---- the person ----
-
-    fn take_keys(&mut self, now: Now, bytes: &[u8]) {
-        let mut edits = Vec::new();
-        self.screen.set_columns(self.host.columns());
-        self.screen.handle_keys(bytes, &mut edits);
-        for edit in edits {
-            if self.outcome.is_some() {
-                return;
-            }
-            match edit {
-                Edit::Line(line) => self.say(now, &line),
-                Edit::Interrupt => self.handle_signal(now),
-                Edit::EndOfFile => self.leave(now),
-                Edit::ClearScreen => self.screen.clear(),
-                Edit::Suspend => {
-                    self.screen.erase();
-                    self.is_suspending = true;
-                }
-            }
-        }
-        self.make_ready(self.console);
-        self.key_deadline = self.screen.wants_key_timeout().then_some(now.moment + limits::CLIENT_KEY);
-    }
-
-    fn say(&mut self, now: Now, line: &str) {
-        if self.input == Input::Ended {
-            return self.tell("leaving: not sent; Ctrl-C ends at once");
-        }
-        let is_quit = is_quit(line.as_bytes()) || line == "/quit";
-        let is_offline = matches!(self.link, Link::Pausing(_) | Link::Over)
-            || (self.was_connected && matches!(self.link, Link::Connecting(_)));
-        if !is_quit && !line.is_empty() && (is_offline || self.outbox.is_full()) {
-            // Sent in an hour, it would answer what nobody remembers; it is in the editor's history.
-            let why = if is_offline { "not connected" } else { "the server does not take what was sent" };
-            return self.tell(&format!("{why}: not sent (the Up key brings it back): {line}"));
-        }
-        if !line.is_empty() {
-            self.send(line.as_bytes());
-        }
-        if is_quit {
-            self.leave(now);
-        }
-    }
-
-    fn send(&mut self, line: &[u8]) {
-        self.place.note_said(line);
-        self.outbox.push(line);
-        self.outbox.push(b"\n");
-        self.make_ready(self.socket());
-    }
-
-    /// A person asks to leave: what was said is sent, and what the server says to that is shown.
-    fn leave(&mut self, now: Now) {
-        if self.input == Input::Ended {
-            return;
-        }
-        self.input = Input::Ended;
-        self.leave_deadline = Some(now.moment + limits::CLIENT_LEAVE);
-        if self.socket().is_none() {
-            return self.end(Outcome::Done);
-        }
-        self.finish_output();
-    }
-
-    // ---- the pipe ----
-
-    /// Sends the lines in `bytes`, and leaves the unfinished one, unless it is longer than all bounds.
-    fn take_piped(&mut self, bytes: &[u8]) -> usize {
-        self.input = Input::Begun;
-        let end = match memchr::memrchr(b'\n', bytes) {
-            Some(at) => at + 1,
-            None if bytes.len() > *limits::LINE_BYTES_RANGE.end() => bytes.len(),
-            None => return 0,
-        };
-        for line in bytes[..end].split_inclusive(|byte| *byte == b'\n') {
-            if let Some(line) = line.strip_suffix(b"\n") {
-                self.send(line);
-                if is_quit(line) {
-                    self.end_input();
-                    return bytes.len();
-                }
-                self.has_said_quit |= line == b"/quit";
-            } else {
-                // The server says what it thinks of a line so long.
-                self.outbox.push(line);
-                self.make_ready(self.socket());
-            }
-        }
-        end
-    }
-
-    fn end_input(&mut self) {
-        self.input = Input::Ended;
-        self.finish_output();
-    }
-
     // ---- the end ----
 
     fn end(&mut self, outcome: Outcome) {
@@ -674,10 +577,6 @@ impl<H> Client<H> {
     fn wants_draw(&self) -> bool {
         self.screen.wants_draw() && !self.is_suspending && self.outcome.is_none() && self.console.is_some()
     }
-}
-
-fn is_quit(line: &[u8]) -> bool {
-    line.strip_suffix(b"\r").unwrap_or(line) == b"quit"
 }
 
 /// A system's error as people read it: `connection refused`.
