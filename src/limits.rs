@@ -108,8 +108,9 @@ pub const LINGER: Duration = Duration::from_secs(5);
 pub const DRAIN: Duration = Duration::from_secs(3);
 
 /// `--send-buffer`: bytes asked of the kernel for a socket's send buffer, which it doubles for its
-/// own bookkeeping: a stalled member holds at most 256 KiB there.
-pub const SEND_BUFFER_BYTES: usize = 128 * 1024;
+/// own bookkeeping: a stalled member holds some 64 KiB there. Larger ones only cost more to fill for
+/// members who never read.
+pub const SEND_BUFFER_BYTES: usize = 32 * 1024;
 
 /// The most that `--send-buffer` takes: doubled, a stalled member's 512 KiB.
 pub const SEND_BUFFER_BYTES_MAX: usize = 256 * 1024;

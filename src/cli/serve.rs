@@ -106,7 +106,7 @@ pub(super) struct Arguments {
     coalesce: Duration,
 
     /// Bytes of a socket's send buffer; the kernel doubles it for its bookkeeping
-    #[arg(long, value_name = "BYTES", default_value = "128K", value_parser = parse::bytes)]
+    #[arg(long, value_name = "BYTES", default_value = "32K", value_parser = parse::bytes)]
     send_buffer: usize,
 
     /// Log more: -v what people say, -vv everything
