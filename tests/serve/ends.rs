@@ -1,0 +1,247 @@
+//! Ends and new beginnings: half-close, drain, signals.
+
+use std::io::{ErrorKind, Write};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::harness::{Client, Server, shell, untimed};
+
+const CLOSING: &str = "-- the server is closing --";
+
+#[test]
+fn a_half_closed_client_gets_what_is_due_to_it_and_is_closed() {
+    let server = Server::bare(&[]);
+    let mut bob = server.join();
+    let mut ann = server.join();
+    ann.send("hello\n");
+    ann.half_close();
+    let said = format!("{}: hello", ann.name);
+    let lines = ann.rest_lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(untimed(&lines[0]), said);
+    assert_eq!(untimed(&bob.line()), said);
+}
+
+#[test]
+fn the_last_line_counts_without_an_end() {
+    let server = Server::bare(&[]);
+    let mut bob = server.join();
+    for last in ["no end", "cr only\r", "你好"] {
+        let mut ann = server.join();
+        ann.send(last);
+        ann.half_close();
+        ann.rest();
+        assert_eq!(untimed(&bob.line()), format!("{}: {}", ann.name, last.trim_end()));
+    }
+}
+
+#[test]
+fn a_half_closed_client_that_sent_much_gets_all_of_it_back() {
+    let server = Server::bare(&["--rate", "off"]);
+    let mut ann = server.join_as("ann");
+    let mut sender = ann.tcp().try_clone().expect("a second handle");
+    let writer = std::thread::spawn(move || {
+        for number in 0..20_000 {
+            sender.write_all(format!("{number}\n").as_bytes()).expect("the server takes it");
+        }
+        sender.shutdown(std::net::Shutdown::Write).expect("half closed");
+    });
+    for number in 0..20_000 {
+        assert_eq!(untimed(&ann.line()), format!("ann: {number}"));
+    }
+    assert!(ann.rest_lines().is_empty());
+    writer.join().expect("all was sent");
+}
+
+#[test]
+fn a_signal_tells_everyone_and_ends_well() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let mut server = Server::bare(&[]);
+        let mut members: Vec<Client> = (0..3).map(|_| server.join()).collect();
+        server.signal(signal);
+        for member in &mut members {
+            assert_eq!(member.rest_lines(), [CLOSING]);
+        }
+        assert_eq!(server.exit_code(), 0);
+    }
+}
+
+#[test]
+fn a_server_without_clients_ends_at_once() {
+    let mut server = Server::bare(&["--drain", "600"]);
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code(), 0);
+}
+
+#[test]
+fn draining_gives_everyone_all_that_was_said() {
+    let mut server = Server::bare(&["--rate", "off", "--drain", "60"]);
+    let mut members: Vec<Client> = (0..20).map(|_| server.join()).collect();
+    // Nobody but the sender reads: up to a megabyte waits for each when the signal comes.
+    let mut ann = server.join_as("ann");
+    for number in 0..200 {
+        ann.echo(&format!("{number:04000}"));
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(ann.rest_lines(), [CLOSING]);
+    for member in &mut members {
+        for number in 0..200 {
+            assert_eq!(untimed(&member.line()), format!("ann: {number:04000}"));
+        }
+        assert_eq!(member.rest_lines(), [CLOSING]);
+    }
+    assert_eq!(server.exit_code(), 0);
+}
+
+#[test]
+fn draining_under_load_gives_everyone_the_same_up_to_the_notice() {
+    let mut server = Server::bare(&["--rate", "off", "--slow", "wait:60", "--drain", "60"]);
+    let mut watchers: Vec<Client> = (0..5).map(|_| server.join()).collect();
+    let senders: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = server.join();
+            let mut writer = client.tcp().try_clone().expect("a second handle");
+            let sending = std::thread::spawn(move || {
+                let lines: String = (0..100).map(|number| format!("{number:0100}\n")).collect();
+                while writer.write_all(lines.as_bytes()).is_ok() {}
+            });
+            let reading = std::thread::spawn(move || {
+                // A sender that goes on is cut off, but not before it has what is due.
+                let mut lines = Vec::new();
+                while let Some(line) = client.next_line() {
+                    let is_last = line == CLOSING;
+                    lines.push(line);
+                    if is_last {
+                        break;
+                    }
+                }
+                lines
+            });
+            (sending, reading)
+        })
+        .collect();
+    // The load is on: everyone has had a thousand lines.
+    let mut seen: Vec<Vec<String>> =
+        watchers.iter_mut().map(|watcher| (0..1000).map(|_| watcher.line()).collect()).collect();
+    server.signal(Signal::TERM);
+    for (watcher, seen) in watchers.iter_mut().zip(&mut seen) {
+        seen.extend(watcher.rest_lines());
+        let at = seen.iter().position(|line| line == CLOSING);
+        assert_eq!(at, Some(seen.len() - 1), "the notice is the last of {} lines", seen.len());
+    }
+    for other in &seen[1..] {
+        assert!(*other == seen[0], "{} and {} lines", other.len(), seen[0].len());
+    }
+    for (sending, reading) in senders {
+        let lines = reading.join().expect("a sender reads up to the notice");
+        assert_eq!(lines.last().map(String::as_str), Some(CLOSING));
+        assert!(seen[0].ends_with(&lines[lines.len() - 100..]));
+        sending.join().expect("the sender ends");
+    }
+    assert_eq!(server.exit_code(), 0);
+}
+
+#[test]
+fn a_paced_sender_gets_the_closing_notice_and_a_clean_end() {
+    // A paste waits unread in the kernel when the signal comes: closing over it would reset the
+    // connection under the notice.
+    let mut server = Server::bare(&["--rate", "10:10"]);
+    let mut ann = server.join();
+    ann.send("x\n".repeat(200_000));
+    ann.line();
+    server.signal(Signal::TERM);
+    let end = ann.rest_or_error().expect("an end, not a reset");
+    assert!(String::from_utf8(end).expect("text").ends_with(&format!("{CLOSING}\n")));
+    assert_eq!(server.exit_code(), 0);
+}
+
+#[test]
+fn a_sender_who_reads_late_gets_the_closing_notice_all_the_same() {
+    let mut server = Server::bare(&["--rate", "100:500", "--drain", "60"]);
+    let mut ann = server.join_with_little_room();
+    ann.send(format!("{}\n", "x".repeat(4000)).repeat(600));
+    // The server has taken the burst and paused: the rest waits unread, the echoes fill all buffers.
+    server.log().until("slowed down");
+    server.signal(Signal::TERM);
+    server.console().until("closing:");
+    let end = ann.rest_or_error().expect("an end, not a reset");
+    assert!(String::from_utf8(end).expect("text").ends_with(&format!("{CLOSING}\n")));
+    assert_eq!(server.exit_code(), 0);
+}
+
+#[test]
+fn nobody_is_let_in_while_the_server_drains() {
+    let mut server = Server::bare(&["--drain", "60", "--rate", "off", "--send-buffer", "8K"]);
+    let mut ann = server.join_as("ann");
+    let stalled = server.join_with_little_room();
+    for _ in 0..100 {
+        ann.echo(&"x".repeat(4000));
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(ann.rest_lines(), [CLOSING]);
+    let late = std::net::TcpStream::connect(&server.addresses[0]);
+    assert_eq!(late.expect_err("closed").kind(), ErrorKind::ConnectionRefused);
+    drop(stalled);
+    assert_eq!(server.exit_code(), 0);
+}
+
+#[test]
+fn a_never_reader_costs_no_more_than_the_drain() {
+    let mut server = Server::bare(&["--drain", "0.5", "--rate", "off", "--send-buffer", "8K"]);
+    let mut ann = server.join_as("ann");
+    let _stalled = server.join_with_little_room();
+    for _ in 0..100 {
+        ann.echo(&"x".repeat(4000));
+    }
+    let began = Instant::now();
+    server.signal(Signal::TERM);
+    assert_eq!(ann.rest_lines(), [CLOSING]);
+    assert_eq!(server.exit_code(), 0);
+    assert!(began.elapsed() >= Duration::from_millis(490), "it did not wait for the reader");
+    let log = server.log().rest_lines();
+    assert!(log.iter().any(|line| line.contains("1 connections did not take")), "{log:?}");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut server = Server::bare(&["--drain", "600", "--rate", "off", "--send-buffer", "8K"]);
+    let mut ann = server.join_as("ann");
+    let _stalled = server.join_with_little_room();
+    for _ in 0..100 {
+        ann.echo(&"x".repeat(4000));
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(ann.rest_lines(), [CLOSING]);
+    server.signal(Signal::INT);
+    assert_eq!(server.exit_code(), 1);
+    let log = server.log().rest_lines();
+    assert!(log.last().is_some_and(|line| line.contains("second signal")), "{log:?}");
+}
+
+#[test]
+fn console_quit_and_then_a_signal_ends_at_once() {
+    let mut server = Server::bare(&["--drain", "600", "--rate", "off", "--send-buffer", "8K"]);
+    let mut ann = server.join_as("ann");
+    let _stalled = server.join_with_little_room();
+    for _ in 0..100 {
+        ann.echo(&"x".repeat(4000));
+    }
+    server.operate("quit");
+    assert_eq!(ann.rest_lines(), [CLOSING]);
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code(), 1);
+}
+
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    // As nohup and scripts that start it in the background do.
+    let mut server = Server::spawn(shell("trap '' HUP INT; exec \"$@\"", &["--quiet", "--history", "0"]));
+    let mut ann = server.join();
+    server.signal(Signal::HUP);
+    server.signal(Signal::INT);
+    assert!(ann.fence().is_empty());
+    server.signal(Signal::TERM);
+    assert_eq!(ann.rest_lines(), [CLOSING]);
+    assert_eq!(server.exit_code(), 0);
+}

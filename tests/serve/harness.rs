@@ -1,0 +1,585 @@
+//! The real binary, started on a free port, and people who talk to it.
+//!
+//! Nothing here sleeps: every read, write and wait blocks until it is done, or fails the test at a deadline
+//! that only a broken server or a dead machine meets. A server is killed by its own handle when its
+//! test ends, and what it wrote to standard error is shown where the test failed.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
+
+/// How long anything may take before the test fails.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// No join and leave notices and no history: only what a test itself causes.
+pub const BARE: [&str; 3] = ["--quiet", "--history", "0"];
+
+/// Whether the descriptor is readable (or at its end) before the deadline.
+fn wait_readable(descriptor: BorrowedFd<'_>, until: Instant) -> bool {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+        match rustix::event::poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&left)) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => return ready.expect("poll works") > 0,
+        }
+    }
+}
+
+/// Lines of a pipe or a socket, each read with a deadline.
+pub struct Lines<S> {
+    pub source: S,
+    buffer: Vec<u8>,
+}
+
+impl<S: Read + AsFd> Lines<S> {
+    pub fn new(source: S) -> Self {
+        Lines { source, buffer: Vec::new() }
+    }
+
+    /// Reads what is there into the buffer; 0 at the end.
+    fn fill(&mut self, until: Instant) -> io::Result<usize> {
+        if !wait_readable(self.source.as_fd(), until) {
+            let tail = &self.buffer[self.buffer.len().saturating_sub(500)..];
+            panic!("nothing came before the deadline; unfinished: {:?}", String::from_utf8_lossy(tail));
+        }
+        let mut chunk = [0; 16 * 1024];
+        let bytes = self.source.read(&mut chunk)?;
+        self.buffer.extend_from_slice(&chunk[..bytes]);
+        Ok(bytes)
+    }
+
+    /// The next line without its end, as bytes; `None` at the end of the stream, which must not come
+    /// inside a line.
+    pub fn next_bytes(&mut self) -> Option<Vec<u8>> {
+        let until = Instant::now() + DEADLINE;
+        let mut searched = 0;
+        loop {
+            if let Some(at) = self.buffer[searched..].iter().position(|byte| *byte == b'\n') {
+                let mut line: Vec<u8> = self.buffer.drain(..=searched + at).collect();
+                line.pop();
+                return Some(line);
+            }
+            searched = self.buffer.len();
+            if self.fill(until).expect("the stream is read") == 0 {
+                assert!(self.buffer.is_empty(), "torn: {:?}", String::from_utf8_lossy(&self.buffer));
+                return None;
+            }
+        }
+    }
+
+    /// The next line as text; `None` at the end of the stream.
+    pub fn next_line(&mut self) -> Option<String> {
+        self.next_bytes().map(|line| String::from_utf8(line).expect("lines are UTF-8"))
+    }
+
+    /// The next line as text.
+    pub fn line(&mut self) -> String {
+        self.next_line().expect("a line, not the end of the stream")
+    }
+
+    /// The next line, which must contain `text`.
+    #[track_caller]
+    pub fn expect(&mut self, text: &str) -> String {
+        let line = self.line();
+        assert!(line.contains(text), "expected {text:?} in {line:?}");
+        line
+    }
+
+    /// All lines before the first one that contains `text`, and that one last.
+    #[track_caller]
+    pub fn until(&mut self, text: &str) -> Vec<String> {
+        let until = Instant::now() + DEADLINE;
+        let mut lines: Vec<String> = Vec::new();
+        loop {
+            assert!(Instant::now() < until, "{text:?} did not come among {} lines", lines.len());
+            match self.next_line() {
+                Some(line) => lines.push(line),
+                None => panic!("the stream ended before {text:?}; it had {lines:?}"),
+            }
+            if lines.last().is_some_and(|line| line.contains(text)) {
+                return lines;
+            }
+        }
+    }
+
+    /// All that is left, up to the end of the stream.
+    pub fn rest(&mut self) -> Vec<u8> {
+        self.rest_or_error().expect("the stream ends, it does not break")
+    }
+
+    /// All that is left, or how the stream broke.
+    pub fn rest_or_error(&mut self) -> io::Result<Vec<u8>> {
+        let until = Instant::now() + DEADLINE;
+        while self.fill(until)? > 0 {}
+        Ok(std::mem::take(&mut self.buffer))
+    }
+
+    /// All that is left, as lines.
+    pub fn rest_lines(&mut self) -> Vec<String> {
+        let rest = String::from_utf8(self.rest()).expect("lines are UTF-8");
+        assert!(rest.is_empty() || rest.ends_with('\n'), "torn: {rest:?}");
+        rest.lines().map(String::from).collect()
+    }
+
+    /// Exactly so many bytes.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let until = Instant::now() + DEADLINE;
+        while self.buffer.len() < count {
+            assert!(self.fill(until).expect("the stream is read") > 0, "the stream ended early");
+        }
+        self.buffer.drain(..count).collect()
+    }
+}
+
+/// A running `onepoll serve`.
+pub struct Server {
+    child: Child,
+    /// The addresses that it named so far.
+    pub addresses: Vec<String>,
+    /// The operator's keyboard, until it is taken.
+    pub stdin: Option<ChildStdin>,
+    /// The operator's screen, behind the first address line.
+    pub console: Option<Lines<ChildStdout>>,
+    /// The log.
+    pub log: Option<Lines<ChildStderr>>,
+}
+
+/// `onepoll serve` with these arguments, on a free port where they name no address, all piped.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onepoll"));
+    command.arg("serve").args(arguments);
+    if !arguments.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    prepare(command)
+}
+
+/// The same, started by a shell script that ends in `exec "$@"`.
+pub fn shell(script: &str, arguments: &[&str]) -> Command {
+    let inner = command(arguments);
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(inner.get_program()).args(inner.get_args());
+    prepare(command)
+}
+
+fn prepare(mut command: Command) -> Command {
+    command.env_remove("RUST_LOG").env("RUST_BACKTRACE", "1");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Server {
+    /// A server on a free port of 127.0.0.1, or where the arguments say.
+    pub fn start(arguments: &[&str]) -> Self {
+        Self::spawn(command(arguments))
+    }
+
+    /// One without notices and history, with further arguments.
+    pub fn bare(arguments: &[&str]) -> Self {
+        Self::start(&[&BARE, arguments].concat())
+    }
+
+    /// Starts it and waits for its first address.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the binary starts");
+        let mut server = Server {
+            addresses: Vec::new(),
+            stdin: child.stdin.take(),
+            console: child.stdout.take().map(Lines::new),
+            log: child.stderr.take().map(Lines::new),
+            child,
+        };
+        if server.console.is_some() {
+            server.next_address();
+        }
+        server
+    }
+
+    /// Waits for the next line that names an address.
+    pub fn next_address(&mut self) -> String {
+        let line = self.console().line();
+        let address = line.strip_prefix("listening on ").expect("the address comes first").to_string();
+        self.addresses.push(address.clone());
+        address
+    }
+
+    pub fn console(&mut self) -> &mut Lines<ChildStdout> {
+        self.console.as_mut().expect("standard output is piped")
+    }
+
+    pub fn log(&mut self) -> &mut Lines<ChildStderr> {
+        self.log.as_mut().expect("standard error is piped")
+    }
+
+    /// The operator types a line.
+    pub fn operate(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("standard input is piped");
+        stdin.write_all(format!("{line}\n").as_bytes()).expect("the console takes the line");
+    }
+
+    /// What the operator sees in answer to a line: all that comes before the answer to the next one.
+    pub fn answer(&mut self, line: &str) -> Vec<String> {
+        self.operate(line);
+        self.operate("kick no-such-client-fence");
+        let mut lines = self.console().until("kick: no-such-client-fence");
+        lines.pop();
+        lines
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(self.pid(), signal).expect("the server is there to be signalled");
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        let pidfd: OwnedFd =
+            rustix::process::pidfd_open(self.pid(), PidfdFlags::empty()).expect("the child is there");
+        assert!(wait_readable(pidfd.as_fd(), Instant::now() + DEADLINE), "the server did not end");
+        self.child.wait().expect("the child is there")
+    }
+
+    /// Waits until it has ended, and returns its exit code.
+    pub fn exit_code(&mut self) -> i32 {
+        self.wait().code().expect("an exit code, not a signal")
+    }
+
+    /// Kills it as the kernel does, without a chance to clean up.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the server is there to be killed");
+        self.child.wait().expect("the child is there");
+    }
+
+    /// Processor time that it has used, in ticks of 10 ms.
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = self.proc("stat");
+        // Behind the name, which is in parentheses: fields 14 and 15, utime and stime (proc(5)).
+        let fields: Vec<&str> = stat.rsplit(") ").next().expect("a stat line").split(' ').collect();
+        fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
+    }
+
+    /// A file of its `/proc` directory.
+    pub fn proc(&self, file: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.pid().as_raw_nonzero());
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// The numbers of the descriptors that it has open, in order.
+    pub fn descriptors(&self) -> Vec<u64> {
+        let path = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
+        let entries = std::fs::read_dir(path).expect("/proc is there");
+        let mut numbers: Vec<u64> = entries
+            .map(|entry| {
+                entry.expect("/proc is there").file_name().to_string_lossy().parse().expect("a number")
+            })
+            .collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Takes the descriptors away that are not open yet (or gives so many).
+    pub fn limit_descriptors(&self, limit: Option<u64>) {
+        let open = self.descriptors();
+        // It may have inherited some with high numbers: what counts is the lowest free one.
+        let free = (0..).zip(&open).position(|(number, open)| number != *open).unwrap_or(open.len());
+        let limit = Rlimit { current: Some(limit.unwrap_or(free as u64)), maximum: Some(1000) };
+        rustix::process::prlimit(Some(self.pid()), Resource::Nofile, limit).expect("our own child");
+    }
+
+    /// Has it see all that happens in `act` at once, as far as the budgets of a turn go.
+    pub fn in_one_turn<R>(&self, act: impl FnOnce() -> R) -> R {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        self.signal(Signal::STOP);
+        // The signal is on its way only; what counts is that it has arrived.
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(self.pid()), options).expect("our own child");
+        let result = act();
+        self.signal(Signal::CONT);
+        result
+    }
+
+    /// Connects to its first address, and reads nothing.
+    pub fn connect(&self) -> Client {
+        Client::connect(&self.addresses[0])
+    }
+
+    /// Connects to its first address and reads the greeting.
+    pub fn join(&self) -> Client {
+        self.connect().greeted()
+    }
+
+    /// The same, with a nick.
+    pub fn join_as(&self, nick: &str) -> Client {
+        let mut client = self.join();
+        client.nick(nick);
+        client
+    }
+
+    /// Connects with a receive buffer that is full almost at once, and reads the greeting.
+    pub fn join_with_little_room(&self) -> Client {
+        let address: SocketAddr = self.addresses[0].parse().expect("a TCP address");
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
+            .expect("a socket");
+        socket.set_recv_buffer_size(2048).expect("a small buffer");
+        socket.connect(&address.into()).expect("the server accepts");
+        Client::new(Stream::Tcp(socket.into())).greeted()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking()
+            && let Some(log) = &mut self.log
+        {
+            let mut text = String::new();
+            let _ = log.source.read_to_string(&mut text);
+            eprintln!("---- the server's standard error ----\n{text}----");
+        }
+    }
+}
+
+/// Runs the binary until it ends by itself; returns its exit code, standard output and error.
+pub fn run(mut command: Command) -> (i32, String, String) {
+    command.stdin(Stdio::null());
+    let mut server = {
+        let mut child = command.spawn().expect("the binary starts");
+        Server {
+            addresses: Vec::new(),
+            stdin: None,
+            console: child.stdout.take().map(Lines::new),
+            log: child.stderr.take().map(Lines::new),
+            child,
+        }
+    };
+    let stdout = String::from_utf8(server.console().rest()).expect("text");
+    let stderr = String::from_utf8(server.log().rest()).expect("text");
+    (server.exit_code(), stdout, stderr)
+}
+
+/// A client's socket.
+pub enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+/// Somebody who talks to a server. Reads like [`Lines`].
+pub struct Client {
+    lines: Lines<Stream>,
+    /// What the server calls it, once it was greeted.
+    pub name: String,
+    fences: u32,
+}
+
+impl std::ops::Deref for Client {
+    type Target = Lines<Stream>;
+
+    fn deref(&self) -> &Lines<Stream> {
+        &self.lines
+    }
+}
+
+impl std::ops::DerefMut for Client {
+    fn deref_mut(&mut self) -> &mut Lines<Stream> {
+        &mut self.lines
+    }
+}
+
+impl Client {
+    /// Connects to an address as the server names it.
+    pub fn connect(address: &str) -> Self {
+        Client::new(match address.strip_prefix("unix:") {
+            Some(path) => Stream::Unix(UnixStream::connect(path).expect("the server accepts")),
+            None => Stream::Tcp(TcpStream::connect(address).expect("the server accepts")),
+        })
+    }
+
+    pub fn new(stream: Stream) -> Self {
+        match &stream {
+            Stream::Tcp(stream) => {
+                stream.set_nodelay(true).expect("TCP has it");
+                stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
+            }
+            Stream::Unix(stream) => stream.set_write_timeout(Some(DEADLINE)).expect("a timeout"),
+        }
+        Client { lines: Lines::new(stream), name: String::new(), fences: 0 }
+    }
+
+    /// Reads the greeting, and remembers the name in it.
+    #[track_caller]
+    pub fn greeted(mut self) -> Self {
+        let greeting = self.expect("-- you are ");
+        let name = greeting["-- you are ".len()..].split(' ').next().expect("a name");
+        self.name = name.to_string();
+        self
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.source.write_all(bytes.as_ref()).expect("the server takes it");
+    }
+
+    /// Sends a line.
+    pub fn say(&mut self, line: &str) {
+        self.send(format!("{line}\n"));
+    }
+
+    /// Sends a line and returns its echo, which must be the next thing to come, without the time.
+    #[track_caller]
+    pub fn echo(&mut self, line: &str) -> String {
+        self.say(line);
+        untimed(&self.line())
+    }
+
+    /// Sends a line and returns the reply.
+    pub fn ask(&mut self, line: &str) -> String {
+        self.say(line);
+        self.line()
+    }
+
+    /// Takes a nick.
+    #[track_caller]
+    pub fn nick(&mut self, nick: &str) {
+        let reply = self.ask(&format!("/nick {nick}"));
+        assert_eq!(reply, format!("-- you are now {nick} --"));
+        self.name = nick.into();
+    }
+
+    /// All that the server had for this client before it answers the next question.
+    #[track_caller]
+    pub fn fence(&mut self) -> Vec<String> {
+        self.fences += 1;
+        let fence = format!("fence-{}", self.fences);
+        self.say(&format!("/ping {fence}"));
+        let mut lines = self.until(&format!("-- pong {fence} --"));
+        lines.pop();
+        lines
+    }
+
+    /// Sends no more, but reads on.
+    pub fn half_close(&mut self) {
+        let how = std::net::Shutdown::Write;
+        match &self.source {
+            Stream::Tcp(stream) => stream.shutdown(how),
+            Stream::Unix(stream) => stream.shutdown(how),
+        }
+        .expect("an open socket can be half closed");
+    }
+
+    /// Closes with a reset instead of an end.
+    pub fn reset(self) {
+        let socket = socket2::SockRef::from(&self.lines.source);
+        socket.set_linger(Some(Duration::ZERO)).expect("TCP can linger");
+    }
+
+    pub fn tcp(&self) -> &TcpStream {
+        match &self.source {
+            Stream::Tcp(stream) => stream,
+            Stream::Unix(_) => panic!("a TCP client"),
+        }
+    }
+}
+
+/// A line without its timestamp, whose form is checked: `2026/11/21 10:00:00 `.
+#[track_caller]
+pub fn untimed(line: &str) -> String {
+    const FORM: &[u8] = b"0000/00/00 00:00:00 ";
+    let is_timed = line.len() >= FORM.len()
+        && line.bytes().zip(FORM).all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            form => byte == *form,
+        });
+    assert!(is_timed, "no timestamp: {line:?}");
+    line[FORM.len()..].to_string()
+}
+
+/// A directory of this test's own, removed when it ends.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("onepoll-{}-{number}", std::process::id()));
+        std::fs::create_dir(&path).expect("a new directory");
+        Directory(path)
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// `unix:PATH` of a socket in it.
+    pub fn socket(&self, name: &str) -> String {
+        format!("unix:{}", self.file(name).display())
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Whether a program is installed; says so where it is not.
+pub fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there =
+        std::env::split_paths(&path).any(|directory| Path::new(&directory).join(program).is_file());
+    if !is_there {
+        eprintln!("skipped: {program} is not installed");
+    }
+    is_there
+}
+
+/// Lets this process open as many descriptors as it may; returns how many.
+pub fn raise_descriptor_limit() -> u64 {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}

@@ -1,0 +1,360 @@
+//! Peers and surroundings that mean harm.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Client, DEADLINE, Server, command, raise_descriptor_limit, shell, untimed};
+
+#[test]
+fn a_reset_costs_one_member_and_nobody_else() {
+    let mut server = Server::bare(&[]);
+    let mut bob = server.join();
+    let mut ann = server.join_as("ann");
+    ann.send("half a line");
+    bob.fence();
+    ann.reset();
+    server.log().until("left: connection reset");
+    assert!(bob.fence().is_empty(), "half a line of a lost member is not said");
+    assert!(bob.ask("/who").contains("1 in lobby"));
+}
+
+#[test]
+fn hundreds_who_reset_in_one_turn_take_nobody_along() {
+    raise_descriptor_limit();
+    let server = Server::start(&["--history", "0", "--notice-members", "10000"]);
+    let mut ann = server.join_as("ann");
+    let crowd: Vec<Client> = (0..500).map(|_| server.join()).collect();
+    while !ann.ask("/who").contains("501 in lobby") {}
+    server.in_one_turn(|| crowd.into_iter().for_each(Client::reset));
+    while !ann.ask("/who").contains("-- 1 in lobby") {}
+    ann.fence();
+    ann.say("still here");
+    assert_eq!(untimed(&ann.line()), "ann: still here");
+}
+
+#[test]
+fn who_resets_before_it_is_accepted_is_no_loss() {
+    let server = Server::bare(&[]);
+    let mut ann = server.join();
+    server.in_one_turn(|| (0..300).for_each(|_| server.connect().reset()));
+    server.join();
+    while !ann.ask("/who").contains("-- 1 in lobby") {}
+}
+
+#[test]
+fn two_thousand_who_connect_at_once_are_all_greeted() {
+    let limit = raise_descriptor_limit();
+    if limit < 2500 {
+        eprintln!("skipped: {limit} descriptors are too few for 2,000 clients");
+        return;
+    }
+    let server = Server::start(&["--max-clients", "2200", "--quiet"]);
+    // Stopped, the server finds them all waiting at once.
+    let mut crowd: Vec<Client> = server.in_one_turn(|| (0..2000).map(|_| server.connect()).collect());
+    for member in &mut crowd {
+        member.expect("-- you are ");
+    }
+    let last = crowd.last_mut().expect("one");
+    last.say("hello everyone");
+    for member in &mut crowd {
+        member.expect("hello everyone");
+    }
+}
+
+#[test]
+fn who_waited_for_a_descriptor_is_served_when_one_is_free() {
+    let server = Server::bare(&[]);
+    let mut ann = server.join();
+    let until = Instant::now() + DEADLINE;
+    // A machine that is slow to give the descriptors back sees the newcomer refused: then once more.
+    loop {
+        assert!(Instant::now() < until, "every newcomer was refused");
+        server.limit_descriptors(None);
+        let mut waiting = server.connect();
+        // The server has tried to accept it, in vain, by the time that ann is answered.
+        ann.fence();
+        assert!(ann.fence().is_empty());
+        server.limit_descriptors(Some(1000));
+        let greeting = waiting.line();
+        if greeting.contains("you are") {
+            break;
+        }
+        assert_eq!(greeting, "-- the server is full: try again later --");
+    }
+}
+
+#[test]
+fn without_descriptors_newcomers_are_told_members_served_and_nothing_spins() {
+    let mut server = Server::bare(&["--idle", "3"]);
+    let mut ann = server.join();
+    server.limit_descriptors(None);
+    let before = server.cpu_ticks();
+    for _ in 0..5 {
+        let mut refused = server.connect();
+        assert_eq!(refused.rest_lines(), ["-- the server is full: try again later --"]);
+        assert!(ann.fence().is_empty());
+    }
+    assert!(ann.rest_lines()[0].contains("you said nothing"));
+    let used = server.cpu_ticks() - before;
+    assert!(used <= 30, "{used} ticks of 10 ms in 3 s");
+    server.log().until("refused: server full");
+}
+
+#[test]
+fn few_descriptors_mean_few_clients_and_a_word_to_the_next() {
+    let server = Server::spawn(shell("ulimit -n 64; exec \"$@\"", &["--quiet"]));
+    let mut crowd = Vec::new();
+    let refusal = loop {
+        assert!(crowd.len() < 64);
+        let mut client = server.connect();
+        let line = client.line();
+        if !line.contains("you are") {
+            break line;
+        }
+        crowd.push(client);
+    };
+    assert_eq!(refusal, "-- the server is full: 32 clients are here; try again later --");
+    assert!(server.descriptors().len() <= 64);
+}
+
+#[test]
+fn a_browser_is_told_and_closed_and_nothing_of_it_is_said() {
+    let server = Server::bare(&[]);
+    let mut bob = server.join();
+    for request in [
+        "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n/nick evil\r\nhello\r\n",
+        "OPTIONS * HTTP/1.0\n\n",
+    ] {
+        let mut browser = server.join();
+        browser.send(request);
+        let lines = browser.rest_lines();
+        assert_eq!(lines, ["-- you speak HTTP; this is a chat server --"], "{request:?}");
+    }
+    assert!(bob.fence().is_empty());
+    let mut ann = server.join_as("ann");
+    assert_eq!(ann.echo("GET well soon"), "ann: GET well soon");
+    assert_eq!(ann.echo("GET / HTTP/1.1"), "ann: GET / HTTP/1.1", "who has spoken is no browser");
+}
+
+/// The first bytes of a TLS client: a record header, a hello, and the extension `supported_groups`,
+/// whose number is 10, a line feed.
+const CLIENT_HELLO: &[u8] =
+    b"\x16\x03\x01\x00\x20\x01\x00\x00\x1c\x03\x03random bytes\x00\x0a\x00\x08\x00\x06\x00\x1d\x00\x17";
+
+#[test]
+fn a_tls_client_is_told_and_closed_and_nothing_of_it_is_said() {
+    let server = Server::bare(&[]);
+    let mut bob = server.join();
+    let without_line_feed = &CLIENT_HELLO[..20];
+    for hello in [without_line_feed, CLIENT_HELLO] {
+        let mut client = server.join();
+        client.send(hello);
+        assert_eq!(client.rest_lines(), ["-- you speak TLS; connect without it --"]);
+        assert!(bob.fence().is_empty(), "binary was said");
+    }
+}
+
+#[test]
+fn a_slow_drip_keeps_nobody_waiting() {
+    let server = Server::bare(&[]);
+    let mut ann = server.join_as("ann");
+    let mut drips: Vec<Client> = (0..50).map(|_| server.join()).collect();
+    for round in 0..20 {
+        for drip in &mut drips {
+            drip.send("x");
+        }
+        assert_eq!(ann.echo(&round.to_string()), format!("ann: {round}"));
+    }
+}
+
+#[test]
+fn a_flood_keeps_nobody_waiting() {
+    let server = Server::bare(&["--rate", "off"]);
+    let address = server.addresses[0].clone();
+    let flood = TcpStream::connect(&address).expect("the server accepts");
+    let mut writer = flood.try_clone().expect("a second handle");
+    let writing = std::thread::spawn(move || while writer.write_all(&[b'\n'; 64 * 1024]).is_ok() {});
+    let mut ann = server.join_as("ann");
+    for number in 0..300 {
+        assert_eq!(ann.echo(&number.to_string()), format!("ann: {number}"));
+    }
+    flood.shutdown(std::net::Shutdown::Both).expect("open until now");
+    writing.join().expect("the flood ends");
+}
+
+#[test]
+fn a_line_that_never_ends_costs_no_memory() {
+    let server = Server::bare(&[]);
+    let mut flood = server.join();
+    for _ in 0..400 {
+        flood.send(vec![b'x'; 64 * 1024]);
+    }
+    flood.expect("too long");
+    flood.send("\n");
+    assert_eq!(flood.echo("after"), format!("{}: after", flood.name));
+    assert!(resident_kib(&server) < 32 * 1024, "{} KiB", resident_kib(&server));
+}
+
+fn resident_kib(server: &Server) -> u64 {
+    let status = server.proc("status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+#[test]
+fn commands_whose_answers_nobody_reads_cost_no_memory() {
+    let server = Server::bare(&["--rate", "off", "--send-buffer", "8K"]);
+    let mut ann = server.join_as("ann");
+    ann.echo("something to be repeated");
+    let mut stalled = server.join_with_little_room();
+    let mut writer = stalled.tcp().try_clone().expect("a second handle");
+    let writing = std::thread::spawn(move || {
+        // Some 30 MB of answers, of which the server may hold a few kilobytes.
+        for _ in 0..20_000 {
+            writer.write_all(b"/help\n/last 1\n/who\n").expect("the server takes it");
+        }
+    });
+    for number in 0..100 {
+        assert_eq!(ann.echo(&number.to_string()), format!("ann: {number}"));
+    }
+    let (mut pages, mut ends) = (0, 0);
+    while ends < 20_000 {
+        let line = stalled.line();
+        pages += u32::from(line.contains("/help"));
+        ends += u32::from(line.contains(" in lobby: "));
+    }
+    assert_eq!(pages, 20_000, "answers were lost");
+    writing.join().expect("all was sent");
+    assert!(resident_kib(&server) < 16 * 1024, "{} KiB", resident_kib(&server));
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_stops_nobody() {
+    // A pipe takes 64 KiB; -vv writes more than that many lines.
+    let server = Server::bare(&["-vv", "--rate", "off"]);
+    let mut ann = server.join_as("ann");
+    for number in 0..3000 {
+        assert_eq!(ann.echo(&format!("{number:0100}")), format!("ann: {number:0100}"));
+    }
+    for _ in 0..200 {
+        server.join();
+    }
+}
+
+#[test]
+fn a_closed_standard_error_stops_nobody() {
+    let server = Server::spawn(shell("exec \"$@\" 2>&-", &["-vv", "--quiet", "--history", "0"]));
+    let mut ann = server.join_as("ann");
+    assert_eq!(ann.echo("hello"), "ann: hello");
+    let mut command = command(&["-vv", "--quiet", "--history", "0"]);
+    command.stderr(Stdio::piped());
+    let mut server = Server::spawn(command);
+    drop(server.log.take());
+    let mut ann = server.join_as("ann");
+    assert_eq!(ann.echo("hello"), "ann: hello");
+}
+
+#[test]
+fn a_standard_output_that_nobody_reads_stops_nobody() {
+    let mut server = Server::bare(&["--rate", "off"]);
+    let mut ann = server.join_as("ann");
+    server.operate("watch");
+    for _ in 0..200 {
+        server.operate("help");
+    }
+    for number in 0..3000 {
+        assert_eq!(ann.echo(&format!("{number:0100}")), format!("ann: {number:0100}"));
+    }
+    // When somebody reads again, everything is in its place.
+    server.operate("kick fence");
+    let screen = server.console().until("kick: fence");
+    assert_eq!(screen.iter().filter(|line| line.starts_with("quit ")).count(), 200);
+}
+
+#[test]
+fn a_closed_standard_output_stops_nobody() {
+    let mut server = Server::bare(&["--idle", "1.5"]);
+    let mut ann = server.join_as("ann");
+    drop(server.console.take());
+    server.operate("clients");
+    server.operate("clients");
+    assert_eq!(ann.echo("hello"), "ann: hello");
+    let before = server.cpu_ticks();
+    ann.rest();
+    let used = server.cpu_ticks() - before;
+    assert!(used <= 10, "{used} ticks of 10 ms in 1.5 s");
+}
+
+#[test]
+fn a_standard_output_that_is_closed_at_the_start_is_no_reason_not_to_serve() {
+    let directory = crate::harness::Directory::new();
+    let mut command = shell("exec \"$@\" >&-", &["--listen", &directory.socket("chat"), "--quiet"]);
+    command.stdout(Stdio::null());
+    let mut server = Server::spawn(command);
+    server.log().until("listening on");
+    let mut ann = Client::connect(&directory.socket("chat")).greeted();
+    assert!(ann.echo("hello").ends_with(": hello"));
+}
+
+#[test]
+fn many_who_come_and_go_leave_nothing_behind() {
+    let server = Server::bare(&[]);
+    let mut ann = server.join();
+    for _ in 0..3 {
+        drop(server.join());
+    }
+    while !ann.ask("/who").contains("-- 1 in lobby") {}
+    let before = settled_descriptors(&server, &mut ann);
+    for round in 0..500 {
+        let mut bob = server.connect();
+        match round % 5 {
+            0 => drop(bob.greeted()),
+            1 => bob.reset(),
+            2 => drop(bob),
+            3 => {
+                bob.say("quit");
+                bob.rest();
+            }
+            _ => {
+                bob.half_close();
+                bob.rest();
+            }
+        }
+    }
+    while !ann.ask("/who").contains("-- 1 in lobby") {}
+    let until = Instant::now() + Duration::from_secs(20);
+    while settled_descriptors(&server, &mut ann) > before {
+        assert!(Instant::now() < until, "{:?}, {before} before", server.descriptors());
+    }
+}
+
+fn settled_descriptors(server: &Server, ann: &mut Client) -> usize {
+    ann.fence();
+    server.descriptors().len()
+}
+
+#[test]
+fn random_bytes_bring_nobody_down() {
+    let server = Server::bare(&["--rate", "off"]);
+    let mut ann = server.join_as("ann");
+    // xorshift: the same bytes in every run.
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    for _ in 0..40 {
+        let mut noise = Vec::new();
+        while noise.len() < 16 * 1024 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            noise.extend_from_slice(&state.to_le_bytes());
+        }
+        let mut client = server.connect();
+        // It may be closed for what it seems to speak.
+        let _ = client.source.write_all(&noise);
+        let _ = client.source.read(&mut [0; 1024]);
+    }
+    ann.say("still here");
+    ann.until("ann: still here");
+}

@@ -1,0 +1,249 @@
+//! Every limit, and what who meets it is told.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Client, Server, command, run, untimed};
+
+#[test]
+fn one_more_than_max_clients_is_told_and_closed() {
+    let server = Server::bare(&["--max-clients", "3"]);
+    let mut members: Vec<Client> = (0..3).map(|_| server.join()).collect();
+    let mut fourth = server.connect();
+    assert_eq!(fourth.rest_lines(), ["-- the server is full: 3 clients are here; try again later --"]);
+    // The others are not disturbed, and a place that is free is given away.
+    assert!(members[0].fence().is_empty());
+    members.remove(1).say("quit");
+    while members[0].ask("/who").starts_with("-- 3") {}
+    let until = Instant::now() + Duration::from_secs(20);
+    while !server.connect().line().contains("you are") {
+        assert!(Instant::now() < until, "the place was never given away");
+    }
+}
+
+#[test]
+fn more_clients_than_descriptors_cannot_be_asked_for() {
+    let (code, _, stderr) = run(command(&["--max-clients", "999999999"]));
+    assert_eq!(code, 2);
+    assert!(stderr.contains("ulimit -n"), "{stderr}");
+}
+
+#[test]
+fn a_line_of_exactly_the_longest_length_is_said() {
+    let server = Server::bare(&["--max-line", "64"]);
+    let mut ann = server.join_as("ann");
+    let longest = "x".repeat(64);
+    for end in ["\n", "\r\n", "\r\0"] {
+        ann.send(format!("{longest}{end}"));
+        assert_eq!(untimed(&ann.line()), format!("ann: {longest}"), "{end:?}");
+    }
+}
+
+#[test]
+fn a_longer_line_is_refused_once_and_the_next_is_said() {
+    let server = Server::bare(&["--max-line", "64"]);
+    let (mut ann, mut bob) = (server.join_as("ann"), server.join_as("bob"));
+    for length in [65, 66, 67, 200, 20_000, 200_000] {
+        for end in ["\n", "\r\n"] {
+            ann.send(format!("{}{end}after {length}\n", "x".repeat(length)));
+            assert_eq!(
+                ann.line(),
+                "-- that line was too long and was not sent: 64 bytes at most (--max-line) --",
+                "{length}"
+            );
+            assert_eq!(untimed(&ann.line()), format!("ann: after {length}"));
+            assert_eq!(untimed(&bob.line()), format!("ann: after {length}"));
+        }
+    }
+}
+
+#[test]
+fn a_long_line_in_single_bytes_is_refused_too() {
+    let server = Server::bare(&["--max-line", "16"]);
+    let mut ann = server.join_as("ann");
+    for byte in "0123456789abcdefX and more\nafter\n".bytes() {
+        ann.send([byte]);
+    }
+    ann.expect("too long");
+    assert_eq!(untimed(&ann.line()), "ann: after");
+}
+
+#[test]
+fn a_last_line_that_is_too_long_is_not_said_either() {
+    let server = Server::bare(&["--max-line", "16"]);
+    let (mut ann, mut bob) = (server.join_as("ann"), server.join_as("bob"));
+    ann.send("x".repeat(40));
+    ann.half_close();
+    assert_eq!(ann.rest_lines().len(), 1);
+    assert!(bob.fence().is_empty());
+}
+
+#[test]
+fn one_room_more_than_max_rooms_is_refused() {
+    let server = Server::bare(&["--max-rooms", "2"]);
+    let (mut ann, mut bob) = (server.join_as("ann"), server.join_as("bob"));
+    ann.ask("/join kitchen");
+    assert!(bob.ask("/join cellar").contains("all rooms are taken (--max-rooms)"));
+    // A room that is left makes way.
+    ann.ask("/leave");
+    assert!(bob.ask("/join cellar").contains("you speak in cellar now"));
+}
+
+#[test]
+fn a_remembered_room_makes_way_for_one_that_is_wanted() {
+    let server = Server::start(&["--max-rooms", "2", "--quiet"]);
+    let mut ann = server.join_as("ann");
+    ann.ask("/join kitchen");
+    ann.echo("remembered");
+    ann.ask("/leave");
+    assert!(ann.ask("/join cellar").contains("you speak in cellar now"));
+    ann.ask("/leave");
+    ann.say("/join kitchen");
+    assert_eq!(ann.fence().len(), 1, "its history is gone");
+}
+
+#[test]
+fn one_room_more_than_max_rooms_per_client_is_refused() {
+    let server = Server::bare(&["--max-rooms-per-client", "2"]);
+    let mut ann = server.join_as("ann");
+    ann.ask("/join kitchen");
+    let reply = ann.ask("/join cellar");
+    assert_eq!(reply, "-- you are in 2 rooms, 2 at most (--max-rooms-per-client); /leave one --");
+    assert!(ann.ask("/join lobby").contains("you speak in lobby again"), "returning is no further room");
+    ann.ask("/leave");
+    assert!(ann.ask("/join cellar").contains("you speak in cellar now"));
+}
+
+#[test]
+fn the_rate_slows_a_paste_and_loses_nothing() {
+    let server = Server::bare(&["--rate", "20:1"]);
+    let mut bob = server.join();
+    let mut ann = server.join();
+    let began = Instant::now();
+    ann.send((0..10).map(|number| format!("{number}\n")).collect::<String>());
+    for number in 0..10 {
+        assert_eq!(untimed(&bob.line()), format!("{}: {number}", ann.name));
+    }
+    // Nine pauses of 50 ms lie between ten lines.
+    assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
+}
+
+#[test]
+fn the_rate_lets_a_burst_pass_at_once() {
+    // Were the burst not let pass, the lines would take hours.
+    let server = Server::bare(&["--rate", "1:10000"]);
+    let mut ann = server.join();
+    ann.send((0..5000).map(|number| format!("{number}\n")).collect::<String>());
+    for number in 0..5000 {
+        assert!(ann.line().ends_with(&format!(": {number}")));
+    }
+}
+
+#[test]
+fn the_rate_counts_commands_and_delays_even_the_last_line() {
+    let server = Server::bare(&["--rate", "20:1"]);
+    let mut bob = server.join();
+    let mut ann = server.join();
+    let began = Instant::now();
+    ann.send("/ping\n/ping\n/nope\n/who\none\nlast without an end");
+    ann.half_close();
+    assert_eq!(untimed(&bob.line()), format!("{}: one", ann.name));
+    assert_eq!(untimed(&bob.line()), format!("{}: last without an end", ann.name));
+    assert!(began.elapsed() >= Duration::from_millis(240), "{:?}", began.elapsed());
+    assert_eq!(ann.rest_lines().len(), 6);
+}
+
+#[test]
+fn the_rate_of_one_slows_nobody_else() {
+    let server = Server::bare(&["--rate", "1:20"]);
+    let mut ann = server.join();
+    ann.send("x\n".repeat(100));
+    let mut bob = server.join();
+    // Ann's hundred lines take 80 s; bob's need not wait for them.
+    bob.say("hello");
+    let name = bob.name.clone();
+    assert!(bob.until(&format!("{name}: hello")).len() < 100);
+}
+
+#[test]
+fn who_is_silent_for_idle_is_told_and_closed() {
+    let server = Server::bare(&["--idle", "1"]);
+    let mut bob = server.join();
+    let began = Instant::now();
+    let mut ann = server.join();
+    // What bob says keeps bob here, not ann.
+    while ann_is_here(&mut bob) {}
+    assert!(began.elapsed() >= Duration::from_millis(990), "{:?}", began.elapsed());
+    assert_eq!(ann.rest_lines(), ["-- you said nothing for 1 s: closing --"]);
+}
+
+fn ann_is_here(bob: &mut Client) -> bool {
+    bob.ask("/who").starts_with("-- 2")
+}
+
+#[test]
+fn linger_ends_a_close_that_the_peer_never_answers() {
+    let mut server = Server::bare(&["--linger", "0.3"]);
+    let mut ann = server.join();
+    ann.say("quit");
+    assert_eq!(ann.rest_lines(), ["-- bye --"]);
+    // Ann never closes her side; the server does not wait for that for ever.
+    let log = server.log().until(": left: quit");
+    assert!(!log.is_empty());
+    drop(ann);
+}
+
+#[test]
+fn linger_ends_a_close_whose_last_bytes_nobody_takes() {
+    let mut server = Server::bare(&["--linger", "0.3", "--rate", "off", "--send-buffer", "8K"]);
+    let mut ann = server.join_as("ann");
+    let mut stalled = server.join_with_little_room();
+    for _ in 0..400 {
+        ann.echo(&"x".repeat(4000));
+    }
+    stalled.say("quit");
+    server.log().until("left: did not take its last bytes in time");
+    assert_eq!(ann.ask("/who"), "-- 1 in lobby: ann --");
+}
+
+#[test]
+fn log_bytes_bound_what_a_newcomer_can_be_shown() {
+    let server = Server::start(&["--log-bytes", "4K", "--max-line", "512", "--history", "1000", "--quiet"]);
+    let mut ann = server.join_as("ann");
+    for number in 0..200 {
+        ann.echo(&format!("{number:0100}"));
+    }
+    let history = server.join().fence();
+    let bytes: usize = history[1..history.len() - 1].iter().map(|line| line.len() + 1).sum();
+    assert!((3900..=4096).contains(&bytes), "{bytes}");
+    assert!(history[history.len() - 2].ends_with(&format!("{:0100}", 199)));
+}
+
+#[test]
+fn limits_that_cannot_be_are_usage_errors() {
+    for (arguments, why) in [
+        (&["--max-line", "15"][..], "16 to"),
+        (&["--max-line", "1G"], "--max-line"),
+        (&["--log-bytes", "1K"], "--log-bytes"),
+        (&["--max-clients", "0"], "--max-clients"),
+        (&["--max-rooms", "0"], "--max-rooms"),
+        (&["--max-rooms-per-client", "0"], "--max-rooms-per-client"),
+        (&["--max-per-ip", "0"], "--max-per-ip"),
+        (&["--rate", "0"], "--rate"),
+        (&["--rate", "fast"], "--rate"),
+        (&["--slow", "never"], "--slow"),
+        (&["--slow", "wait"], "--slow"),
+        (&["--idle=-1"], "--idle"),
+        (&["--format", "xml"], "--format"),
+        (&["--listen", "nowhere"], "--listen"),
+        (&["--listen", "127.0.0.1:65536"], "--listen"),
+        (&["--listen", "unix:"], "--listen"),
+        (&["--motd", "@/no/such/file"], "--motd"),
+        (&["--send-buffer", "1M"], "--send-buffer"),
+        (&["--no-such-flag"], "--no-such-flag"),
+    ] {
+        let (code, stdout, stderr) = run(command(arguments));
+        assert_eq!(code, 2, "{arguments:?}: {stderr}");
+        assert!(stderr.contains(why), "{arguments:?}: {stderr}");
+        assert!(stdout.is_empty(), "{arguments:?}: {stdout}");
+    }
+}
