@@ -1,0 +1,97 @@
+//! Newcomers and new connections: steps 3 of the turn, and what an engine asked to connect to.
+
+use std::io::ErrorKind;
+
+use log::{debug, warn};
+
+use super::connection::State;
+use super::io::Io;
+use super::{EventLoop, Timer, is_shortage};
+use crate::engine::{Endpoint, Engine, Now, Peer, Reason};
+use crate::limits;
+
+impl<I: Io, E: Engine> EventLoop<I, E> {
+    pub(super) fn accept(&mut self, now: Now, index: usize) {
+        for _ in 0..limits::ACCEPTS_PER_TURN_MAX {
+            let listening = &mut self.listeners[index];
+            if !listening.is_ready || listening.is_paused {
+                return;
+            }
+            match self.io.accept(&mut listening.listener) {
+                Ok((stream, peer)) => {
+                    listening.was_paused = false;
+                    self.welcome(now, stream, peer);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    listening.is_ready = false;
+                    return;
+                }
+                Err(error) if is_shortage(&error) => {
+                    // No further event tells of those who wait, so a deadline has to. Descriptors may be
+                    // free again by then; if they are not, the newcomers are told.
+                    let is_lasting = listening.was_paused;
+                    listening.is_paused = true;
+                    listening.was_paused = true;
+                    warn!("accept: {error}: trying again in {} ms", limits::ACCEPT_RETRY.as_millis());
+                    self.deadlines.set(now.moment + limits::ACCEPT_RETRY, Timer::Accept(index));
+                    if is_lasting {
+                        self.turn_away(index);
+                    }
+                    return;
+                }
+                // That newcomer's fault (ECONNABORTED and the like, accept(2)): the next may wait.
+                Err(error) => debug!("accept: {error}"),
+            }
+        }
+    }
+
+    fn welcome(&mut self, now: Now, stream: I::Stream, peer: Peer) {
+        if let Err(refusal) = self.engine.admit(now, peer) {
+            return self.io.refuse(stream, &refusal.text);
+        }
+        match self.insert(stream, State::Open) {
+            Ok(id) => self.engine.handle_accepted(now, id, peer),
+            Err(error) => warn!("accept: a newcomer cannot be watched: {error}"),
+        }
+    }
+
+    /// Tells those who wait that no descriptor is left for them.
+    fn turn_away(&mut self, index: usize) {
+        for _ in 0..limits::ACCEPTS_PER_TURN_MAX {
+            let Ok(stream) = self.io.accept_on_reserve(&mut self.listeners[index].listener) else { return };
+            warn!("newcomer: refused: {}: no descriptor is left", Reason::ServerFull);
+            self.io.refuse(stream, "-- the server is full: try again later --\n");
+        }
+    }
+
+    pub(super) fn connect(&mut self, now: Now, endpoint: &Endpoint) {
+        match self.io.connect(endpoint).and_then(|stream| self.insert(stream, State::Connecting)) {
+            Ok(id) => self.deadlines.set(now.moment + limits::CONNECT_TIMEOUT, Timer::Connect(id)),
+            Err(error) => self.engine.handle_connect_failed(now, error),
+        }
+    }
+
+    pub(super) fn finish_connecting(&mut self, now: Now, slot: usize) {
+        let connection = &mut self.connections[slot];
+        let id = connection.id(slot);
+        match self.io.connected(&connection.stream) {
+            Ok(peer) => {
+                connection.state = State::Open;
+                // What the peer sent already, no further event may tell.
+                connection.is_readable = true;
+                self.set_interest(slot);
+                self.make_pending(id);
+                self.engine.handle_connected(now, id, peer);
+            }
+            Err(error) if error.kind() == ErrorKind::NotConnected => {}
+            Err(error) => self.fail_connecting(now, slot, error),
+        }
+    }
+
+    pub(super) fn fail_connecting(&mut self, now: Now, slot: usize, error: std::io::Error) {
+        // The engine never had it, so it is not told of its close.
+        let mut connection = self.connections.remove(slot);
+        self.io.deregister(&mut connection.stream);
+        self.engine.handle_connect_failed(now, error);
+    }
+}

@@ -1,0 +1,115 @@
+//! Writing: step 7 of the turn. The write is tried first; `WRITABLE` is of interest only for what a full
+//! socket left over.
+
+use std::io::ErrorKind;
+
+use log::warn;
+
+use super::connection::State;
+use super::io::Io;
+use super::{EventLoop, Timer, is_shortage, reason_of};
+use crate::engine::{ConnectionId, Engine, Now, Reason, Written};
+use crate::limits;
+
+impl<I: Io, E: Engine> EventLoop<I, E> {
+    pub(super) fn flush_ready(&mut self, now: Now) {
+        for _ in 0..limits::FLUSHES_PER_TURN_MAX {
+            let Some(id) = self.engine.poll_ready(now) else { return };
+            if matches!(self.state_of(id), Some(State::Open | State::Closing)) {
+                self.flush(now, id);
+            }
+        }
+    }
+
+    fn flush(&mut self, now: Now, id: ConnectionId) {
+        let slot = id.slot();
+        let connection = &mut self.connections[slot];
+        for _ in 0..limits::CONNECTION_WRITES_PER_TURN_MAX {
+            let output = self.engine.poll_output(now, id);
+            let offered = output.len();
+            if offered == 0 {
+                if connection.is_blocked {
+                    connection.is_blocked = false;
+                    self.set_interest(slot);
+                }
+                match self.state_of(id) {
+                    Some(State::Closing) => self.finish_output(slot),
+                    Some(State::Open) => self.half_close(slot),
+                    _ => {}
+                }
+                return;
+            }
+            match self.io.write(&mut connection.stream, output.parts) {
+                Ok(bytes) if bytes == offered => self.engine.handle_written(now, id, bytes, Written::All),
+                // A short write says that the socket is full, as WouldBlock does.
+                Ok(bytes) if bytes > 0 => return self.block(now, id, bytes),
+                Ok(_) => return self.close(slot, Some(Reason::Reset)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.block(now, id, 0),
+                Err(error) if is_shortage(&error) => {
+                    // The socket may have room: then no event will come, so a deadline has to.
+                    self.deadlines.set(now.moment + limits::WRITE_RETRY, Timer::Write(id));
+                    return self.block(now, id, 0);
+                }
+                Err(error) => return self.close(slot, Some(reason_of(&error))),
+            }
+        }
+        self.engine.handle_written(now, id, 0, Written::OutOfBudget);
+    }
+
+    fn block(&mut self, now: Now, id: ConnectionId, bytes: usize) {
+        self.engine.handle_written(now, id, bytes, Written::Blocked);
+        let connection = &mut self.connections[id.slot()];
+        if !connection.is_blocked {
+            // Asking has the system look at once: room that came since the write is told too.
+            connection.is_blocked = true;
+            self.set_interest(id.slot());
+        }
+    }
+
+    /// The only place that tells the system what is of interest.
+    pub(super) fn set_interest(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        let wants_write = connection.wants_write();
+        if let Err(error) = self.io.set_interest(&mut connection.stream, slot, wants_write) {
+            warn!("connection: cannot be watched: {error}");
+            self.close(slot, Some(Reason::SystemError));
+        }
+    }
+
+    /// Tells the peer, where the engine asked for it, that all that was due is written; reading goes on.
+    fn half_close(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        if std::mem::take(&mut connection.is_finishing) {
+            // A socket that is broken tells so by what is read from it; the console cannot say it.
+            let _ = self.io.shutdown_write(&mut connection.stream);
+        }
+    }
+
+    /// All that was due is written: the peer is told, and its own end awaited.
+    fn finish_output(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        if connection.is_at_eof {
+            return self.close(slot, None);
+        }
+        match self.io.shutdown_write(&mut connection.stream) {
+            Ok(true) if self.stop_at.is_some() => {
+                // Nobody waits for the peers of a server that ends; but what they sent is read, for
+                // closing over it would reset the connection under the bytes on their way.
+                for _ in 0..limits::CONNECTION_READS_PER_TURN_MAX {
+                    match self.io.read(&mut connection.stream, &mut self.scratch) {
+                        Ok(1..) => {}
+                        _ => break,
+                    }
+                }
+                self.close(slot, None);
+            }
+            Ok(true) => {
+                connection.state = State::FinSent;
+                let id = connection.id(slot);
+                self.make_pending(id);
+            }
+            Ok(false) | Err(_) => self.close(slot, None),
+        }
+    }
+}
