@@ -258,9 +258,6 @@ impl Room {
             self.following == 0
                 || self.log.base_after(parts.iter().map(|part| part.len()).sum()) <= self.flushed
         );
-        if self.flush == Flush::Idle {
-            self.flushed = self.log.end().offset;
-        }
         self.log.append(kind, parts);
     }
 

@@ -336,6 +336,23 @@ fn senders_wait_for_a_slow_reader_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_little_space_is_enough_for_those_who_wait() {
+    let patience = Duration::from_secs(2);
+    let mut world = World::new(Config { log_bytes_max: 100, slow: SlowPolicy::Wait(patience), ..quiet() });
+    let (ann, bob, slow) = (world.connect(), world.connect(), world.connect());
+    world.take(bob);
+    world.give_room(slow, 0);
+    world.send(ann, &(0..30).map(|n| format!("m{n:02}\n")).collect::<String>());
+    world.settle();
+    let heard_before = world.take(bob).lines().count();
+    world.give_room(slow, 24);
+    for _ in 0..10 {
+        world.settle();
+    }
+    assert_eq!((heard_before, world.take(bob).lines().count()), (12, 3), "it is behind still, but by less");
+}
+
+#[test]
 fn senders_wait_no_longer_than_the_deadline() {
     let patience = Duration::from_secs(2);
     let mut world = World::new(Config { log_bytes_max: 100, slow: SlowPolicy::Wait(patience), ..quiet() });
