@@ -262,7 +262,8 @@ impl Io for System {
             };
             Event {
                 source,
-                is_readable: event.is_readable() || event.is_error(),
+                // The end is to be read too: a pipe whose writers left says so by EPOLLHUP alone.
+                is_readable: event.is_readable() || event.is_read_closed() || event.is_error(),
                 is_writable: event.is_writable(),
                 is_read_closed: event.is_read_closed() || event.is_error(),
             }
