@@ -1,0 +1,347 @@
+//! `onepoll chat` as people use it: the real server and the real client, in pipes and on a terminal.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+const ONEPOLL: &str = env!("CARGO_BIN_EXE_onepoll");
+
+/// Beyond it whatever is waited for counts as never coming.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The lines of a stream, each to be had within [`PATIENCE`]; read aside, so that no test hangs.
+struct Lines(Receiver<String>);
+
+impl Lines {
+    fn of(stream: impl Read + Send + 'static) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut stream = BufReader::new(stream);
+            let mut line = Vec::new();
+            while stream.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+                if sender.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
+                    return;
+                }
+                line.clear();
+            }
+        });
+        Lines(receiver)
+    }
+
+    #[track_caller]
+    fn until(&self, text: &str) -> String {
+        let mut seen = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.0.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => seen.push(line),
+                Err(error) => panic!("no line with {text:?}: {error}: {seen:#?}"),
+            }
+        }
+    }
+
+    /// All lines to the end of the stream.
+    #[track_caller]
+    fn rest(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.0.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => lines.push(line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return lines,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("no end: {lines:#?}"),
+            }
+        }
+    }
+}
+
+/// A process that does not outlive its test.
+struct Process {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: Lines,
+    errors: Lines,
+}
+
+impl Process {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(ONEPOLL)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("onepoll starts");
+        let output = Lines::of(child.stdout.take().expect("piped"));
+        let errors = Lines::of(child.stderr.take().expect("piped"));
+        Process { input: child.stdin.take(), output, errors, child }
+    }
+
+    fn server(listen: &str, more: &[&str]) -> (Self, String) {
+        let server = Process::start(&[&["serve", "--listen", listen][..], more].concat());
+        let line = server.output.until("listening on ");
+        (server, line["listening on ".len()..].to_owned())
+    }
+
+    fn say(&mut self, text: &str) {
+        self.input.as_mut().expect("open").write_all(text.as_bytes()).expect("taken");
+    }
+
+    #[track_caller]
+    fn exit_code(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::yield_now();
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status();
+        assert!(status.expect("kill").success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A path for a Unix socket that no other test has.
+fn socket_path(test: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("onepoll-{test}-{}.socket", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    path
+}
+
+#[test]
+fn a_pipe_says_its_lines_shows_the_answer_and_leaves() {
+    let (_server, address) = Process::server("127.0.0.1:0", &[]);
+    let mut client = Process::start(&["chat", &address, "--nick", "小明"]);
+    client.say("你好 👩‍🚀\nlast, without an end");
+    client.input = None;
+    let lines = client.output.rest();
+    assert_eq!(client.exit_code(), Some(0));
+    assert!(lines[0].starts_with("-- you are "), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.ends_with("小明: 你好 👩‍🚀")), "{lines:#?}");
+    assert!(lines.last().is_some_and(|line| line.ends_with("小明: last, without an end")), "{lines:#?}");
+    assert!(lines.iter().all(|line| !line.contains('\x1b')), "{lines:#?}");
+}
+
+#[test]
+fn an_empty_input_follows_the_room_until_a_signal() {
+    let (_server, address) = Process::server("127.0.0.1:0", &[]);
+    let mut follower = Process::start(&["chat", &address]);
+    follower.input = None;
+    follower.output.until("-- you are ");
+    let mut client = Process::start(&["chat", &address]);
+    client.say("news\n");
+    follower.output.until(": news");
+    follower.signal("-TERM");
+    assert_eq!(follower.exit_code(), Some(0));
+}
+
+#[test]
+fn an_empty_input_ends_well_with_the_server() {
+    let (server, address) = Process::server("127.0.0.1:0", &[]);
+    let mut follower = Process::start(&["chat", &address]);
+    follower.input = None;
+    follower.output.until("-- you are ");
+    server.signal("-TERM");
+    follower.output.until("-- the server is closing --");
+    assert_eq!(follower.exit_code(), Some(0));
+}
+
+#[test]
+fn quit_leaves_although_more_could_come() {
+    let (_server, address) = Process::server("127.0.0.1:0", &[]);
+    let mut client = Process::start(&["chat", &address]);
+    client.say("hello\nquit\n");
+    client.output.until("-- bye --");
+    assert_eq!(client.exit_code(), Some(0));
+}
+
+#[test]
+fn a_reader_who_leaves_is_a_quiet_end() {
+    let (_server, address) = Process::server("127.0.0.1:0", &[]);
+    let script = format!("seq 2000 | '{ONEPOLL}' chat {address} | head -1; echo code=${{PIPESTATUS[1]}}");
+    let output = Command::new("bash").args(["-c", &script]).output().expect("bash");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.starts_with("-- you are ") && text.ends_with("code=0\n"), "{text}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn a_refused_connection_and_an_unknown_path_are_named_with_the_remedy() {
+    // A port that was free a moment ago: nobody listens on it now.
+    let address = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.local_addr().expect("an address").to_string()
+    };
+    let unix = format!("unix:{}", socket_path("absent").display());
+    for (address, why) in [(address, "connection refused"), (unix, "no such file or directory")] {
+        let mut client = Process::start(&["chat", &address]);
+        assert_eq!(client.exit_code(), Some(4));
+        let expected =
+            format!("onepoll: cannot connect to {address}: {why}; is the server running? (onepoll serve)");
+        assert_eq!(client.errors.rest(), [expected]);
+        assert_eq!(client.output.rest(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_full_server_refuses_with_its_own_words() {
+    let (_server, address) = Process::server("127.0.0.1:0", &["--max-clients", "1"]);
+    let first = Process::start(&["chat", &address]);
+    first.output.until("-- you are ");
+    let mut second = Process::start(&["chat", &address]);
+    // What it has to say must not keep it from reading the refusal.
+    let text = "x\n".repeat(20_000);
+    let mut input = second.input.take().expect("piped");
+    std::thread::spawn(move || input.write_all(text.as_bytes()));
+    second.errors.until("the server is full: 1 clients are here; try again later");
+    assert_eq!(second.exit_code(), Some(4));
+}
+
+#[test]
+fn a_lost_server_is_found_again_with_nick_and_room() {
+    let path = socket_path("again");
+    let listen = format!("unix:{}", path.display());
+    let (server, address) = Process::server(&listen, &[]);
+    let mut client = Process::start(&["chat", &address, "--nick", "ann", "--room", "tea"]);
+    client.say("one\n");
+    client.output.until("[tea] ann: one");
+    drop(server);
+    client.errors.until("onepoll: chat: lost the connection to unix:");
+    let (_server, _) = Process::server(&listen, &[]);
+    client.errors.until("onepoll: chat: connected to unix:");
+    client.say("two\n");
+    client.output.until("[tea] ann: two");
+    client.input = None;
+    assert_eq!(client.exit_code(), Some(0));
+    let _ = std::fs::remove_file(path);
+}
+
+#[test]
+fn a_lost_server_ends_the_client_that_does_not_reconnect() {
+    let (server, address) = Process::server("127.0.0.1:0", &[]);
+    let mut client = Process::start(&["chat", &address, "--no-reconnect"]);
+    client.output.until("-- you are ");
+    drop(server);
+    assert_eq!(client.exit_code(), Some(1));
+    client.errors.until(&format!("onepoll: chat: lost the connection to {address}: "));
+}
+
+#[test]
+fn more_lines_than_all_buffers_arrive_in_order_however_slow_the_reader() {
+    const LINES: usize = 200_000;
+    let (_server, address) =
+        Process::server("127.0.0.1:0", &["--format", "raw", "--rate", "off", "--slow", "wait:30"]);
+    let mut child = Command::new(ONEPOLL)
+        .args(["chat", &address])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("onepoll starts");
+    let mut input = child.stdin.take().expect("piped");
+    let writer = std::thread::spawn(move || {
+        let text: String = (0..LINES).map(|number| format!("{number} {:<40}\n", "你好")).collect();
+        input.write_all(text.as_bytes())
+    });
+    // Nothing is read before the first line is there: by then the pipes are filling.
+    let output = Lines::of(child.stdout.take().expect("piped"));
+    output.until("0 ");
+    let mut received = 1;
+    for line in output.rest() {
+        assert!(line.starts_with(&format!("{received} 你好")), "{received}: {line}");
+        received += 1;
+    }
+    assert_eq!(received, LINES);
+    writer.join().expect("a writer").expect("all was taken");
+    assert!(child.wait().expect("a child").success());
+}
+
+/// Drives the client on a terminal of its own: `client address` are its arguments.
+const ON_A_TERMINAL: &str = r#"
+import os, pty, select, socket, sys, termios, time
+client, address = sys.argv[1:]
+host, port = address.rsplit(":", 1)
+main, terminal = pty.openpty()
+before = termios.tcgetattr(terminal)
+pid = os.fork()
+if pid == 0:
+    os.setsid()
+    os.close(main)
+    import fcntl
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    for number in (0, 1, 2):
+        os.dup2(terminal, number)
+    os.environ["TERM"] = "xterm-256color"
+    os.environ.pop("NO_COLOR", None)
+    os.execv(client, [client, "chat", address, "--nick", "小明"])
+seen = b""
+def until(what):
+    global seen
+    deadline = time.monotonic() + 30
+    while what not in seen:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([main], [], [], left)[0]:
+            sys.exit("no %r in %r" % (what, seen))
+        seen += os.read(main, 65536)
+    at = seen.index(what) + len(what)
+    before, seen = seen[:at], seen[at:]
+    return before
+def type(text):
+    os.write(main, text.encode())
+until("-- you are now 小明 --".encode())
+until(b"> ")
+type("你好, half")
+until("> 你好, half".encode())
+other = socket.create_connection((host, int(port)))
+other.sendall("/nick ann\nin between 👩‍🚀\n".encode())
+# The row is erased, the message shown, and the row is there again, in this order.
+assert b"\r\x1b[K" in until("ann\x1b[0m: in between 👩‍🚀\r\n".encode())
+until("> 你好, half".encode())
+type(" a line\x1b[D\x1b[D\x1b[D\x1b[DX\r")
+until("小明\x1b[0m: 你好, half a Xline\r\n".encode())
+type("gone\x03")
+type("\x1b[A")
+until("> 你好, half a Xline".encode())
+type("\x15\x04")
+deadline = time.monotonic() + 30
+ended, status = 0, 0
+while not ended:
+    if time.monotonic() > deadline:
+        sys.exit("it does not end: %r" % seen)
+    if select.select([main], [], [], 0.05)[0]:
+        seen += os.read(main, 65536)
+    ended, status = os.waitpid(pid, os.WNOHANG)
+if status != 0 or termios.tcgetattr(terminal) != before:
+    sys.exit("status %d; the terminal was not given back" % status)
+print("all seen")
+"#;
+
+#[test]
+fn the_line_being_typed_survives_messages_on_a_terminal() {
+    if Command::new("python3").args(["-c", "import pty"]).status().is_ok_and(|status| status.success()) {
+        let (_server, address) = Process::server("127.0.0.1:0", &[]);
+        let output =
+            Command::new("python3").args(["-c", ON_A_TERMINAL, ONEPOLL, &address]).output().expect("python3");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "all seen\n",
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    } else {
+        eprintln!("SKIPPED: no python3 with a pty module: the client was not tried on a terminal");
+    }
+}
