@@ -107,15 +107,9 @@ fn draining_under_load_gives_everyone_the_same_up_to_the_notice() {
                 while writer.write_all(lines.as_bytes()).is_ok() {}
             });
             let reading = std::thread::spawn(move || {
-                // A sender that goes on is cut off, but not before it has what is due.
-                let mut lines = Vec::new();
-                while let Some(line) = client.next_line() {
-                    let is_last = line == CLOSING;
-                    lines.push(line);
-                    if is_last {
-                        break;
-                    }
-                }
+                // Whoever still sends when the signal comes has what is due to it, too.
+                let lines = client.until(CLOSING);
+                client.tcp().shutdown(std::net::Shutdown::Both).expect("open until now");
                 lines
             });
             (sending, reading)
