@@ -15,7 +15,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub struct EventLoop<I: Io, E> {
     io: I,
     engine: E,
     connections: Slab<Connection<I::Stream>>,
+    /// Input that the engine did not consume, by slot: unfinished lines, and what back-pressure holds.
+    inputs: HashMap<usize, Vec<u8>>,
     listeners: Vec<Listening<I::Listener>>,
     events: Vec<Event>,
     /// Connections that may have something to read, of which no further event will tell.
@@ -88,6 +90,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             io,
             engine,
             connections: Slab::new(),
+            inputs: HashMap::new(),
             listeners: Vec::new(),
             events: Vec::with_capacity(limits::EVENTS_PER_TURN_MAX),
             pending: VecDeque::new(),
@@ -287,7 +290,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         }
         connection.state = State::Closing;
         connection.reason = reason;
-        connection.input = Vec::new();
+        self.inputs.remove(&id.slot());
         // A loop that stops has a deadline for all.
         if self.stop_at.is_none() {
             self.deadlines.set(now.moment + self.linger, Timer::Linger(id));
@@ -361,6 +364,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         for slot in std::mem::take(&mut self.closed) {
             let mut connection = self.connections.remove(slot);
             debug_assert_eq!(connection.state, State::Closed);
+            self.inputs.remove(&slot);
             self.io.deregister(&mut connection.stream);
             self.engine.handle_closed(now, connection.id(slot), connection.reason);
         }

@@ -1,6 +1,7 @@
 //! Reading: steps 4 and 5 of the turn. What a budget leaves over stays on the pending list, for the
 //! system tells of it only once; what the engine leaves over is kept, and shown to it again.
 
+use std::collections::hash_map::Entry;
 use std::io::ErrorKind;
 
 use super::connection::State;
@@ -25,7 +26,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             }
             connection.is_pending = false;
             reads_left -= 1;
-            if !connection.input.is_empty() && self.engine.wants_input(id) {
+            if self.inputs.contains_key(&slot) && self.engine.wants_input(id) {
                 self.offer(now, slot, 0);
             }
             for _ in 0..limits::CONNECTION_READS_PER_TURN_MAX {
@@ -92,16 +93,25 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
 
     /// Shows the engine its unconsumed input, with `bytes` of the scratch behind it, and keeps the rest.
     fn offer(&mut self, now: Now, slot: usize, bytes: usize) {
-        let connection = &mut self.connections[slot];
-        let id = connection.id(slot);
+        let id = self.connections[slot].id(slot);
         let fresh = &self.scratch[..bytes];
-        if connection.input.is_empty() {
-            let consumed = self.engine.handle_bytes(now, id, fresh);
-            connection.keep(fresh, consumed);
-        } else {
-            connection.input.extend_from_slice(fresh);
-            let consumed = self.engine.handle_bytes(now, id, &connection.input);
-            connection.consume(consumed);
+        match self.inputs.entry(slot) {
+            Entry::Vacant(kept) => {
+                let consumed = self.engine.handle_bytes(now, id, fresh);
+                if consumed < fresh.len() {
+                    kept.insert(fresh[consumed..].to_vec());
+                }
+            }
+            Entry::Occupied(mut kept) => {
+                let input = kept.get_mut();
+                input.extend_from_slice(fresh);
+                let consumed = self.engine.handle_bytes(now, id, input);
+                if consumed < input.len() {
+                    input.drain(..consumed);
+                } else {
+                    kept.remove();
+                }
+            }
         }
     }
 
@@ -109,10 +119,13 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     fn deliver_eof(&mut self, now: Now, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let id = connection.id(slot);
-        let is_due = connection.is_at_eof && !connection.knows_eof && connection.state == State::Open;
-        if is_due && self.engine.wants_input(id) && self.engine.handle_eof(now, id, &connection.input) {
+        if !connection.is_at_eof || connection.knows_eof || connection.state != State::Open {
+            return;
+        }
+        let rest = self.inputs.get(&slot).map_or(&[][..], Vec::as_slice);
+        if self.engine.wants_input(id) && self.engine.handle_eof(now, id, rest) {
             connection.knows_eof = true;
-            connection.input = Vec::new();
+            self.inputs.remove(&slot);
         }
     }
 }
