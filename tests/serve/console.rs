@@ -170,6 +170,41 @@ fn a_watched_room_that_everyone_leaves_is_forgotten_all_the_same() {
 }
 
 #[test]
+fn the_log_tells_who_came_and_why_they_went_but_not_what_they_said() {
+    let mut server = Server::bare(&[]);
+    let mut ann = server.join_as("ann");
+    ann.echo("a secret");
+    ann.say("quit");
+    ann.rest();
+    drop(ann);
+    let log = server.log().until("left: quit").join("\n");
+    assert!(log.contains("listening on 127.0.0.1:") && log.contains("joined") && log.contains("is now ann"));
+    assert!(!log.contains("secret"), "{log}");
+}
+
+#[test]
+fn what_people_say_is_logged_at_debug_without_their_controls() {
+    for set in ["-v", "RUST_LOG"] {
+        let mut command = command(if set == "-v" { &["-v"][..] } else { &[] });
+        if set == "RUST_LOG" {
+            command.env("RUST_LOG", "debug");
+        }
+        let mut server = Server::spawn(command);
+        server.join().say("hello \u{1b}[2J");
+        let line = server.log().until("hello").pop().expect("the line");
+        assert!(line.contains(" debug: ") && !line.contains('\u{1b}'), "{line:?}");
+    }
+}
+
+#[test]
+fn q_leaves_joins_out_of_the_log() {
+    let mut server = Server::bare(&["-q", "--max-clients", "1"]);
+    let _ann = server.join();
+    server.connect().rest();
+    assert!(server.log().line().contains(" warn: "), "the refusal comes first");
+}
+
+#[test]
 fn help_lists_what_can_be_typed() {
     let mut server = Server::bare(&[]);
     let page = server.answer("help").join("\n");

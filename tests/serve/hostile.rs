@@ -139,6 +139,18 @@ fn a_browser_is_told_and_closed_and_nothing_of_it_is_said() {
     assert_eq!(ann.echo("GET / HTTP/1.1"), "ann: GET / HTTP/1.1", "who has spoken is no browser");
 }
 
+#[test]
+fn a_browser_with_a_long_address_gets_no_further() {
+    let server = Server::bare(&[]);
+    let mut bob = server.join();
+    let mut browser = server.join();
+    let path = "x".repeat(5000);
+    browser.send(format!("POST /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n/nick evil\r\nhello\r\n"));
+    browser.half_close();
+    browser.rest();
+    assert!(bob.fence().is_empty(), "a request's head or body was said");
+}
+
 /// The first bytes of a TLS client: a record header, a hello, and the extension `supported_groups`,
 /// whose number is 10, a line feed.
 const CLIENT_HELLO: &[u8] =

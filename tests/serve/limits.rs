@@ -28,6 +28,36 @@ fn more_clients_than_descriptors_cannot_be_asked_for() {
 }
 
 #[test]
+fn one_more_than_max_per_ip_is_told_and_closed_and_loopback_is_exempt() {
+    // This machine's own address, by way of a route that nothing is sent on (RFC 5737, RFC 3849).
+    let own = ["0.0.0.0:0 192.0.2.1:9", "[::]:0 [2001:db8::1]:9"].iter().find_map(|pair| {
+        let (from, to) = pair.split_once(' ')?;
+        let socket = std::net::UdpSocket::bind(from).ok()?;
+        socket.connect(to).ok()?;
+        socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
+    });
+    let Some(own) = own else {
+        eprintln!("skipped: this machine has only loopback addresses");
+        return;
+    };
+    let mut server = Server::bare(&["--listen", ":0", "--max-per-ip", "2"]);
+    let port = server.addresses[0].rsplit_once(':').expect("a port").1.to_string();
+    server.next_address();
+    let address = std::net::SocketAddr::new(own, port.parse().expect("a port")).to_string();
+    let members: Vec<Client> = (0..2).map(|_| Client::connect(&address).greeted()).collect();
+    let mut third = Client::connect(&address);
+    assert_eq!(third.rest_lines(), ["-- too many connections from your address: 2 at most --"]);
+    for _ in 0..5 {
+        Client::connect(&format!("127.0.0.1:{port}")).greeted();
+    }
+    drop(members);
+    let until = Instant::now() + Duration::from_secs(20);
+    while !Client::connect(&address).line().contains("you are") {
+        assert!(Instant::now() < until, "the place was never given away");
+    }
+}
+
+#[test]
 fn a_line_of_exactly_the_longest_length_is_said() {
     let server = Server::bare(&["--max-line", "64"]);
     let mut ann = server.join_as("ann");

@@ -247,6 +247,33 @@ fn no_echo_loses_nothing_of_the_others_in_a_burst() {
 }
 
 #[test]
+fn no_echo_holds_up_a_sender_who_does_not_read_until_it_does() {
+    let server = Server::bare(&["--no-echo", "--rate", "off", "--send-buffer", "8K"]);
+    let mut bob = server.join_as("bob");
+    let mut ann = server.join_with_little_room();
+    let long = "x".repeat(1000);
+    // Each of ann's lines stands between two of bob's, so each is a part to be left out of what she
+    // gets; she reads nothing, and what is remembered of that is bounded.
+    for number in 0..300 {
+        bob.say(&format!("{number} {long}"));
+        assert!(bob.fence().iter().all(|line| line.contains(": a ")));
+        ann.say(&format!("a {number}"));
+    }
+    let mut bobs = 0;
+    while bobs < 300 {
+        let line = untimed(&ann.line());
+        assert_eq!(line, format!("bob: {bobs} {long}"));
+        bobs += 1;
+    }
+    // Now that she has read, all of hers are heard.
+    bob.say("/who");
+    ann.say("last of ann");
+    let heard = bob.until("last of ann");
+    assert!(heard.len() <= 302);
+    assert!(ann.fence().is_empty());
+}
+
+#[test]
 fn no_echo_does_not_hide_what_is_said_in_a_later_room() {
     // A room that nobody remembers gives its place to the next one; what a member was not to be sent
     // of the first must not be taken for a part of the second.
