@@ -152,6 +152,12 @@ pub const fn record_bytes_max(line_bytes_max: usize) -> usize {
     line_bytes_max * 3 + RECORD_OVERHEAD_BYTES_MAX
 }
 
+/// The longest line whose record surely fits into a log of `log_bytes`.
+#[must_use]
+pub const fn line_bytes_fitting(log_bytes: usize) -> usize {
+    log_bytes.saturating_sub(RECORD_OVERHEAD_BYTES_MAX) / 3
+}
+
 // ---- the chat client ----
 
 /// First pause before connecting again; it doubles up to [`RECONNECT_PAUSE_MAX`].

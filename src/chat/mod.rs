@@ -262,8 +262,8 @@ impl Engine for Chat {
             Err(Refusal { reason, text: format!("-- {text} --\n") })
         };
         if self.sessions.len() - usize::from(self.console.is_some()) >= self.config.clients_max {
-            let text =
-                format!("the server is full: {} clients are here; try again later", self.config.clients_max);
+            let most = render::count(self.config.clients_max as u64, "client");
+            let text = format!("the server is full: {most} at most; try again later");
             return refuse(Reason::ServerFull, text);
         }
         if let Some(block) = AddressBlock::of(peer)

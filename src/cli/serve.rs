@@ -73,9 +73,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = limits::CLIENTS_PER_IP_MAX)]
     max_per_ip: usize,
 
-    /// Bytes of a line, without its end
-    #[arg(long, value_name = "BYTES", default_value = "4096", value_parser = parse::bytes)]
-    max_line: usize,
+    /// Bytes of a line, without its end [default: 4096, or what fits into --log-bytes]
+    #[arg(long, value_name = "BYTES", value_parser = parse::bytes)]
+    max_line: Option<usize>,
 
     /// Rooms at the same time, the ones that are only remembered included
     #[arg(long, value_name = "N", default_value_t = limits::ROOMS_MAX)]
@@ -246,17 +246,8 @@ fn is_missing(error: &std::io::Error) -> bool {
 }
 
 fn config(arguments: &Arguments, descriptors: u64) -> Result<Config, String> {
-    let Arguments { max_line, log_bytes, send_buffer, .. } = *arguments;
-    if !limits::LINE_BYTES_RANGE.contains(&max_line) {
-        let (least, most) = limits::LINE_BYTES_RANGE.into_inner();
-        return Err(format!("--max-line {max_line}: {least} to {most} bytes"));
-    }
-    let log_bytes_min = limits::record_bytes_max(max_line);
-    if log_bytes < log_bytes_min {
-        return Err(format!(
-            "--log-bytes {log_bytes}: too small for a line of {max_line} bytes; at least {log_bytes_min}, or a smaller --max-line"
-        ));
-    }
+    let Arguments { log_bytes, send_buffer, .. } = *arguments;
+    let max_line = line_bytes_max(arguments.max_line, log_bytes)?;
     if !(1..=limits::SEND_BUFFER_BYTES_MAX).contains(&send_buffer) {
         return Err(format!("--send-buffer {send_buffer}: 1 to {} bytes", limits::SEND_BUFFER_BYTES_MAX));
     }
@@ -300,6 +291,22 @@ fn config(arguments: &Arguments, descriptors: u64) -> Result<Config, String> {
         time_zone: TimeZone::system(),
         console_prompt: std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
     })
+}
+
+/// The longest line: as was asked for, if the log holds its record, or else as long as the log allows.
+fn line_bytes_max(wanted: Option<usize>, log_bytes: usize) -> Result<usize, String> {
+    let (least, most) = limits::LINE_BYTES_RANGE.into_inner();
+    let log_bytes_min = limits::record_bytes_max(wanted.unwrap_or(least));
+    if wanted.is_some_and(|wanted| !limits::LINE_BYTES_RANGE.contains(&wanted)) {
+        return Err(format!("--max-line {}: {least} to {most} bytes", wanted.unwrap_or_default()));
+    }
+    if log_bytes < log_bytes_min {
+        let advice = if wanted.is_some() { ", or a smaller --max-line" } else { "" };
+        return Err(format!(
+            "--log-bytes {log_bytes}: at least {log_bytes_min}, for the longest line{advice}"
+        ));
+    }
+    Ok(wanted.unwrap_or_else(|| limits::LINE_BYTES_MAX.min(limits::line_bytes_fitting(log_bytes))))
 }
 
 /// As many clients as were asked for, if there are descriptors for them, or else as there are.

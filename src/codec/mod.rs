@@ -1,6 +1,6 @@
 //! Bytes to frames and back, without I/O: incomplete, malformed and complete are three outcomes.
 //!
-//! [`line`] finds the lines in a stream, [`telnet`] understands the option bytes of its clients, and
+//! [`mod@line`] finds the lines in a stream, [`telnet`] understands the option bytes of its clients, and
 //! [`text`] cleans what reaches other people's terminals.
 
 pub mod line;
