@@ -370,3 +370,22 @@ fn random_bytes_bring_nobody_down() {
     ann.say("still here");
     ann.until("ann: still here");
 }
+
+#[test]
+fn nothing_spins_while_members_stall_or_are_held_up() {
+    let server = Server::bare(&["--rate", "1:60", "--idle", "2", "--send-buffer", "8K", "--linger", "60"]);
+    // Ann is held up by the rate, with lines unread in the kernel; the echoes of what she said fill the
+    // buffers of one who reads nothing; a third has sent the longest line, and not its end.
+    let mut ann = server.join_as("ann");
+    let mut stalled = server.join_with_little_room();
+    stalled.send("/ping\n");
+    let mut endless = server.join();
+    endless.send("x".repeat(4096));
+    ann.send(format!("{}\n", "x".repeat(4000)).repeat(100));
+    let mut idler = server.join();
+    let before = server.cpu_ticks();
+    let lines = idler.rest_lines();
+    assert!(lines.last().is_some_and(|line| line.contains("you said nothing")), "{:?}", lines.last());
+    let used = server.cpu_ticks() - before;
+    assert!(used <= 20, "{used} ticks of 10 ms in 2 s");
+}

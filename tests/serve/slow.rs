@@ -241,3 +241,34 @@ fn a_stalled_reader_costs_the_kernel_no_more_than_the_send_buffer() {
     let queued = u64::from_str_radix(queues.split(':').next().expect("tx"), 16).expect("hex");
     assert!(queued > 0 && queued <= 2 * 16 * 1024, "{queued} bytes");
 }
+
+#[test]
+fn wait_protects_a_member_who_leaves_the_room_while_it_is_behind() {
+    let mut server = Server::bare(&[&TIGHT[..], &["--slow", "wait:600", "--no-echo"]].concat());
+    let mut ann = server.join_as("ann");
+    let mut stalled = server.join_with_little_room();
+    stalled.ask("/join kitchen");
+    ann.ask("/join kitchen");
+    let sender = std::thread::spawn(move || {
+        for number in 0..SENT {
+            ann.say(&text(number));
+        }
+        ann.say("/leave");
+        ann
+    });
+    until_somebody_waits(&mut server);
+    stalled.say("/leave");
+    // What was said before it left is due to it whole, however much was said since.
+    let mut next = 0;
+    loop {
+        let line = stalled.line();
+        if line.contains("you left kitchen") {
+            break;
+        }
+        let text = line.split("] ann: ").nth(1).unwrap_or_else(|| panic!("{line:?} after {next}"));
+        assert_eq!(text, self::text(next));
+        next += 1;
+    }
+    assert!(next > 0);
+    sender.join().expect("all was sent");
+}
