@@ -149,6 +149,7 @@ impl Chat {
         }
         let Some(session) = self.sessions.get_mut(id) else { return Flow::Done };
         session.extras_mut().nick = Some(name.into());
+        self.named = None;
         let rooms: Vec<_> = session.memberships().map(|membership| membership.room).collect();
         ::log::info!("client {}: {before}: is now {name}", id.serial());
         self.tell(id, &format!("you are now {name}"));

@@ -71,8 +71,11 @@ pub struct Chat {
     stamp: Stamp,
     /// Scratch for the line being handled, so that a line costs no allocation.
     line: Vec<u8>,
-    /// Scratch for the name of who says it.
+    /// The name of who spoke last, who often speaks again: rendering an address costs as much as all
+    /// the rest of a line.
     name: String,
+    /// Whose name that is.
+    named: Option<ConnectionId>,
     is_stopping: bool,
     counters: Counters,
     journal: Journal,
@@ -171,6 +174,7 @@ impl Chat {
             deadlines: Deadlines::new(),
             line: Vec::new(),
             name: String::new(),
+            named: None,
             is_stopping: false,
             counters: Counters::default(),
             journal: Journal::default(),

@@ -127,9 +127,12 @@ impl Chat {
     ) -> Flow {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return Flow::Done };
         let Some(session) = self.sessions.get(id) else { return Flow::Done };
-        self.name.clear();
-        // A String takes all that is written to it.
-        let _ = write!(self.name, "{session}");
+        if self.named != Some(id) {
+            self.named = Some(id);
+            self.name.clear();
+            // A String takes all that is written to it.
+            let _ = write!(self.name, "{session}");
+        }
         let time = self.stamp.at(now.unix_s);
         let tag = Rc::clone(&room.tag);
         let message = Message { time, tag: &tag, name: &self.name, text, is_action };

@@ -54,6 +54,18 @@ fn replies_stand_where_they_were_caused_for_one_who_leaves_too() {
 }
 
 #[test]
+fn a_new_name_stands_before_the_next_line() {
+    let mut world = World::new(Config { format: Format::Line, ..quiet() });
+    let (ann, bob) = (world.connect(), world.connect());
+    world.take(bob);
+    world.send(ann, "one\n/nick ann\ntwo\n/nick anna\nthree\n");
+    world.settle();
+    let heard = world.take(bob);
+    let heard: Vec<&str> = heard.lines().map(|line| &line[20..]).collect();
+    assert_eq!(heard, ["unix#1: one", "ann: two", "anna: three"]);
+}
+
+#[test]
 fn the_last_line_counts_without_an_end() {
     let mut world = World::new(quiet());
     let (ann, bob) = (world.connect(), world.connect());
