@@ -254,6 +254,7 @@ fn lag_names_who_is_behind_and_by_how_much() {
     let stalled = server.join_with_little_room();
     let mut said = 0;
     while ann.ask("/lag").contains("nobody") {
+        assert!(said < 100_000, "nobody is ever behind");
         for _ in 0..100 {
             said += 1;
             ann.echo(&format!("{said:060}"));

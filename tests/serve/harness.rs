@@ -488,6 +488,19 @@ impl Client {
         self.name = nick.into();
     }
 
+    /// Asks until the answer has `text` in it.
+    #[track_caller]
+    pub fn ask_until(&mut self, question: &str, text: &str) {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let answer = self.ask(question);
+            if answer.contains(text) {
+                return;
+            }
+            assert!(Instant::now() < until, "{text:?} never came; last: {answer:?}");
+        }
+    }
+
     /// All that the server had for this client before it answers the next question.
     #[track_caller]
     pub fn fence(&mut self) -> Vec<String> {

@@ -55,7 +55,7 @@ fn two_or_three_who_come_together_are_all_named() {
     let names: Vec<String> = two.into_iter().map(|member| member.greeted().name).collect();
     assert_eq!(ann.line(), format!("-- {} and {} joined --", names[0], names[1]));
     ann.expect("left");
-    while !ann.ask("/who").contains("1 in lobby") {}
+    ann.ask_until("/who", "1 in lobby");
     let three: Vec<Client> = server.in_one_turn(|| (0..3).map(|_| server.connect()).collect());
     let names: Vec<String> = three.into_iter().map(|member| member.greeted().name).collect();
     let mut seen = ann.fence();

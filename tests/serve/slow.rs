@@ -233,10 +233,18 @@ fn a_stalled_reader_costs_the_kernel_no_more_than_the_send_buffer() {
     talk(&mut ann, 0, SENT);
     // What waits unread for `stalled`, on the server's side, in the kernel.
     let sockets = server.proc("net/tcp");
-    let port = stalled.tcp().local_addr().expect("connected").port();
-    let remote = format!("0100007F:{port:04X}");
-    let line =
-        sockets.lines().find(|line| line.split_whitespace().nth(2) == Some(&remote)).expect("its socket");
+    let hex = |address: &str| -> String {
+        let port: u16 = address.rsplit_once(':').expect("a port").1.parse().expect("a port");
+        format!("0100007F:{port:04X}")
+    };
+    let ends = (hex(&server.addresses[0]), hex(&stalled.name));
+    let line = sockets
+        .lines()
+        .find(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            (fields.next(), fields.next()) == (Some(&ends.0), Some(&ends.1))
+        })
+        .expect("its socket");
     let queues = line.split_whitespace().nth(4).expect("the queues");
     let queued = u64::from_str_radix(queues.split(':').next().expect("tx"), 16).expect("hex");
     assert!(queued > 0 && queued <= 2 * 16 * 1024, "{queued} bytes");

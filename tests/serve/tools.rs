@@ -84,7 +84,7 @@ fn nc_and_ncat_and_socat_and_telnet_talk_to_each_other() {
         let stdin = tool.child.stdin.as_mut().expect("piped");
         writeln!(stdin, "quit").expect("the program takes it");
         tool.output.until("-- bye --");
-        while !ann.ask("/who").contains("-- 1 in lobby") {}
+        ann.ask_until("/who", "-- 1 in lobby");
     }
 }
 
