@@ -41,8 +41,10 @@ const KEPT_HEAD: &str = "\
 struct Workload {
     /// Who connects, at the start.
     members: u32,
-    /// How often one of them, the last, sends.
+    /// How often one of them sends.
     posts: u32,
+    /// How many of them take turns in that: the last ones.
+    speakers: u32,
     /// Lines that it sends at a time.
     lines: u32,
     pace: Pace,
@@ -75,8 +77,15 @@ struct Figure {
     bytes: usize,
 }
 
-const CALM: Workload =
-    Workload { members: 0, posts: 0, lines: 1, pace: Pace::Calm, language: Language::English, hang_ups: 0 };
+const CALM: Workload = Workload {
+    members: 0,
+    posts: 0,
+    speakers: 1,
+    lines: 1,
+    pace: Pace::Calm,
+    language: Language::English,
+    hang_ups: 0,
+};
 
 const ENGLISH: &str = "The quick brown fox jumps over the lazy dog, and over 9 others.";
 const CHINESE: &str = "你好，世界！今天天气很好，我们一起去公园吧";
@@ -115,6 +124,14 @@ fn figures() -> Vec<Figure> {
         posting("delivery_of_64_lines", members, 64, Workload { lines: 64, ..CALM }),
         posting("delivery_while_busy", members, 512, Workload { pace: Pace::Busy, ..CALM }),
         posting("line_alone", 1, 4096, CALM),
+        // The price of a change of speakers, and of two deliveries.
+        Figure {
+            name: "line_of_another",
+            less: Workload { members: 2, posts: 4096, speakers: 2, ..CALM },
+            more: Workload { members: 2, posts: 8192, speakers: 2, ..CALM },
+            pieces: 4096,
+            bytes: 2 * RECORD_BYTES,
+        },
         posting("line_of_64", 1, 64, Workload { lines: 64, ..CALM }),
         posting("line_of_64_chinese", 1, 64, Workload { lines: 64, language: Language::Chinese, ..CALM }),
     ]
@@ -226,10 +243,11 @@ impl Workload {
         }
     }
 
-    fn to_words(self) -> [String; 6] {
+    fn to_words(self) -> [String; 7] {
         [
             self.members,
             self.posts,
+            self.speakers,
             self.lines,
             u32::from(self.pace == Pace::Busy),
             u32::from(self.language == Language::Chinese),
@@ -240,12 +258,12 @@ impl Workload {
 
     fn from_words(words: &[String]) -> Self {
         let numbers: Vec<u32> = words.iter().map(|word| word.parse().expect("a number")).collect();
-        let [members, posts, lines, is_busy, is_chinese, hang_ups] = numbers[..] else {
-            panic!("--simulate takes six numbers");
+        let [members, posts, speakers, lines, is_busy, is_chinese, hang_ups] = numbers[..] else {
+            panic!("--simulate takes seven numbers");
         };
         let pace = if is_busy == 1 { Pace::Busy } else { Pace::Calm };
         let language = if is_chinese == 1 { Language::Chinese } else { Language::English };
-        Workload { members, posts, lines, pace, language, hang_ups }
+        Workload { members, posts, speakers, lines, pace, language, hang_ups }
     }
 }
 
@@ -280,8 +298,8 @@ struct Simulated {
     hang_ups_left: u32,
     /// Everyone is connected and greeted.
     has_begun: bool,
-    /// The speaker's socket has a post to be read.
-    has_input: bool,
+    /// Whose socket has a post to be read.
+    speaker: Option<u32>,
     nanoseconds: u64,
     bytes_written: Rc<Cell<u64>>,
 }
@@ -302,7 +320,7 @@ impl Simulated {
             posts_left: workload.posts,
             hang_ups_left: workload.hang_ups,
             has_begun: false,
-            has_input: false,
+            speaker: None,
             nanoseconds: 0,
             bytes_written,
         }
@@ -337,8 +355,9 @@ impl Io for Simulated {
         }
         if self.posts_left > 0 {
             self.posts_left -= 1;
-            self.has_input = true;
-            events.push(Simulated::readable(self.workload.members - 1, false));
+            let speaker = self.workload.members - 1 - self.posts_left % self.workload.speakers;
+            self.speaker = Some(speaker);
+            events.push(Simulated::readable(speaker, false));
         } else if self.hang_ups_left > 0 {
             for _ in 0..HANG_UPS_PER_TURN.min(self.hang_ups_left) {
                 self.hang_ups_left -= 1;
@@ -393,9 +412,8 @@ impl Io for Simulated {
     fn deregister(&mut self, _stream: &mut u32) {}
 
     fn read(&mut self, stream: &mut u32, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.has_input {
-            assert_eq!(*stream + 1, self.workload.members, "only the last member speaks");
-            self.has_input = false;
+        if let Some(speaker) = self.speaker.take() {
+            assert_eq!(*stream, speaker, "nobody else has something to say");
             buffer[..self.text.len()].copy_from_slice(&self.text);
             return Ok(self.text.len());
         }
