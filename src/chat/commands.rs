@@ -1,15 +1,16 @@
 //! What people can ask for with a slash: one table, which `/help` and the nearest match read too.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
-use crate::engine::{ConnectionId, Now};
+use crate::engine::{ConnectionId, Now, Peer};
 use crate::limits::{self, MEMBERSHIP_COST_LINES};
 
 use super::input::Flow;
 use super::log::Kind;
 use super::render;
 use super::room::Announcement;
-use super::session::Span;
+use super::session::{Session, Span};
 use super::{Chat, FIRST_ROOM};
 
 /// One command.
@@ -79,7 +80,7 @@ impl Chat {
     pub(super) fn command(&mut self, now: Now, id: ConnectionId, line: &str) -> Flow {
         let (name, rest) = line[1..].split_once(char::is_whitespace).unwrap_or((&line[1..], ""));
         let rest = rest.trim();
-        let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        let Some(command) = COMMANDS.iter().find(|command| command.name.eq_ignore_ascii_case(name)) else {
             return match self.pay(now, id, 1) {
                 Flow::Wait => Flow::Wait,
                 Flow::Done => {
@@ -139,7 +140,10 @@ impl Chat {
         let Some(session) = self.sessions.get(id) else { return Flow::Done };
         let before = session.to_string();
         let claimed = match session.nick() {
-            Some(nick) if nick == name => return Flow::Done,
+            Some(nick) if nick == name => {
+                self.tell(id, &format!("you are {name} already"));
+                return Flow::Done;
+            }
             Some(nick) => self.names.rename(nick, name, id),
             None => self.names.claim(name, id),
         };
@@ -258,13 +262,7 @@ impl Chat {
     fn msg(&mut self, now: Now, id: ConnectionId, rest: &str) -> Flow {
         let Some((name, text)) = rest.split_once(char::is_whitespace) else { return Flow::Done };
         let text = text.trim_start();
-        let target = self.names.owner(name).or_else(|| {
-            // People without a nick are called by their address.
-            self.sessions
-                .iter()
-                .find(|session| !session.is_console() && session.to_string() == name)
-                .map(|s| s.id)
-        });
+        let target = self.called(name);
         let Some(target) =
             target.filter(|target| self.sessions.get(*target).is_some_and(|to| !to.is_leaving))
         else {
@@ -285,6 +283,18 @@ impl Chat {
             self.reply(id, &format!("{time} you -> {to_name}: {text}\n"));
         }
         Flow::Done
+    }
+
+    /// Who is called so: by nick, or by address.
+    pub(super) fn called(&self, name: &str) -> Option<ConnectionId> {
+        let peer = name.parse().ok().map(|address: SocketAddr| Peer::from(address));
+        let serial = name.strip_prefix("unix#").and_then(|serial| serial.parse().ok());
+        let is_called = |session: &&Session| match session.peer {
+            Peer::Inet(..) => Some(session.peer) == peer,
+            Peer::Unix => Some(session.id.serial()) == serial,
+            Peer::Console => false,
+        };
+        self.names.owner(name).or_else(|| self.sessions.iter().find(is_called).map(|session| session.id))
     }
 
     fn last(&mut self, _now: Now, id: ConnectionId, rest: &str) -> Flow {
@@ -310,7 +320,7 @@ impl Chat {
             self.tell(id, "no messages are kept");
             return Flow::Done;
         }
-        room.pins += 1;
+        room.pin(id, cursor.offset, 1);
         self.tell(id, &format!("the last {}", render::count(shown, "message")));
         if let Some(session) = self.sessions.get_mut(id) {
             // Behind the reply above, which is due once all that was said so far is read.

@@ -205,7 +205,7 @@ impl Chat {
                 !session.is_console() && !session.is_leaving && Some(session.id.serial()) == by_id
             })
             .map(|session| session.id)
-            .or_else(|| self.names.owner(who));
+            .or_else(|| self.called(who));
         let Some((target, name)) = target.and_then(|id| Some((id, self.sessions.get(id)?.to_string())))
         else {
             return self.reply(console, &format!("kick: {who}: no such client; clients lists them\n"));

@@ -34,13 +34,15 @@ impl Chat {
                 break;
             }
             let Some(session) = self.sessions.get_mut(id) else { break };
+            let is_first = !session.has_spoken && !self.config.is_raw();
+            if is_first && looks_like_tls(&bytes[done..]) {
+                self.refuse_protocol(now, id, "TLS; connect without it");
+                return bytes.len();
+            }
             let before = session.decoder;
             match session.decoder.decode(&bytes[done..], dialect, line_bytes_max) {
                 Decoded::Incomplete { consumed } => {
                     done += consumed;
-                    if !session.has_spoken && !self.config.is_raw() && looks_like_tls(&bytes[done..]) {
-                        self.refuse_protocol(now, id, "TLS; connect without it");
-                    }
                     break;
                 }
                 Decoded::Line { line, consumed } => {
@@ -52,6 +54,10 @@ impl Chat {
                     }
                     done += consumed;
                     self.count_input(id, consumed);
+                }
+                Decoded::TooLong { .. } if is_first && begins_like_http(&bytes[done..]) => {
+                    self.refuse_protocol(now, id, "HTTP; this is a chat server");
+                    return bytes.len();
                 }
                 Decoded::TooLong { consumed } => {
                     done += consumed;
@@ -250,12 +256,14 @@ impl Chat {
 /// Whether a first line is an HTTP request line (RFC 9112, section 3).
 fn looks_like_http(line: &[u8]) -> bool {
     let mut words = line.split(|byte| *byte == b' ');
-    let method = words.next().unwrap_or_default();
-    let version = words.nth(1).unwrap_or_default();
-    !method.is_empty()
-        && method.iter().all(u8::is_ascii_uppercase)
-        && version.starts_with(b"HTTP/")
-        && words.next().is_none()
+    let version = words.nth(2).unwrap_or_default();
+    begins_like_http(line) && version.starts_with(b"HTTP/") && words.next().is_none()
+}
+
+/// Whether a first line that is too long to be seen whole begins as an HTTP request line does.
+fn begins_like_http(line: &[u8]) -> bool {
+    let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+    !method.is_empty() && method.len() < line.len() && method.iter().all(u8::is_ascii_uppercase)
 }
 
 /// Whether first bytes are a TLS handshake record (RFC 8446, section 5.1).

@@ -231,11 +231,14 @@ impl Chat {
 
     /// Everyone is told, gets what is due, and is closed.
     fn stop(&mut self, now: Now) {
-        if std::mem::replace(&mut self.is_stopping, true) {
+        if self.is_stopping {
             return;
         }
-        let ids: Vec<ConnectionId> =
-            self.sessions.iter().filter(|session| !session.is_console()).map(|session| session.id).collect();
+        // What the operator said a moment ago is still to be heard.
+        self.announce(now);
+        self.is_stopping = true;
+        let is_told = |session: &&Session| !session.is_console() && !session.is_leaving;
+        let ids: Vec<ConnectionId> = self.sessions.iter().filter(is_told).map(|session| session.id).collect();
         for id in &ids {
             self.tell_politely(*id, "the server is closing");
             self.leave(now, *id, Reason::ServerClosing);
@@ -344,8 +347,8 @@ impl Engine for Chat {
             self.leave_rooms(now, id, reason);
         }
         let Some(session) = self.sessions.remove(id) else { return };
-        for room in session.extras.iter().flat_map(|extras| extras.outbox.pinned()) {
-            self.unpin(now.moment, room);
+        for span in session.extras.iter().flat_map(|extras| extras.outbox.spans()) {
+            self.unpin(now.moment, id, span.room);
         }
         if session.is_console() {
             self.console = None;
@@ -406,7 +409,7 @@ impl Chat {
         let due = session.active_at + idle_max;
         if due > now.moment {
             self.deadlines.set(due, Timer::Idle(id));
-        } else if session.pause != Pause::None {
+        } else if matches!(session.pause, Pause::Rate | Pause::Room) {
             // Its lines wait because we do not read them: that is not silence.
             self.deadlines.set(now.moment + idle_max, Timer::Idle(id));
         } else {

@@ -154,7 +154,7 @@ impl Chat {
         let log: Option<&Log> = self.rooms.get(span.room.index()).map(|room| &room.log);
         let Some(log) = log.filter(|_| span.cursor.offset < span.to.offset) else {
             extras.outbox.pop_front();
-            self.unpin(now.moment, span.room);
+            self.unpin(now.moment, id, span.room);
             return None;
         };
         if span.cursor.offset < log.base().offset {
@@ -166,7 +166,7 @@ impl Chat {
         let (from, to) = if span.is_history {
             log.next_messages(span.cursor.offset, span.to.offset)
         } else {
-            clip(extras, span.room, span.cursor.offset, span.to.offset)
+            (span.cursor.offset, span.to.offset)
         };
         if from > span.cursor.offset {
             extras.outbox.front_span_mut()?.cursor = log.cursor_at(from);
@@ -272,7 +272,12 @@ impl Chat {
     /// Senders who wait for this slow reader may have space now.
     fn resume_waiting_for(&mut self, id: ConnectionId) {
         let Some(session) = self.sessions.get(id) else { return };
-        let rooms: Vec<RoomId> = session.memberships().map(|membership| membership.room).collect();
+        let spans = session.extras.iter().flat_map(|extras| extras.outbox.spans());
+        let rooms: Vec<RoomId> = session
+            .memberships()
+            .map(|membership| membership.room)
+            .chain(spans.map(|span| span.room))
+            .collect();
         for room in rooms {
             self.resume_waiting(room);
         }

@@ -50,8 +50,8 @@ pub struct Room {
     pub waiting: Vec<ConnectionId>,
     /// Until when they wait for a member that lags, and the length of the record that waits.
     pub wait: Option<(Moment, usize)>,
-    /// Spans in outboxes that read this log.
-    pub pins: u32,
+    /// Whose outboxes have spans that read this log, once for each span.
+    pins: Vec<ConnectionId>,
     /// Consoles that watch: members that people do not see.
     pub watchers: usize,
     /// When its last member left.
@@ -64,7 +64,7 @@ pub struct Room {
     /// The log's end when the walk under way began.
     walk_end: u64,
     flushed: u64,
-    /// A lower bound of the lagging members' cursors.
+    /// A lower bound of the cursors of the lagging members, and of those with spans.
     lag_floor: u64,
 }
 
@@ -138,7 +138,7 @@ impl Room {
             announcements: Vec::new(),
             waiting: Vec::new(),
             wait: None,
-            pins: 0,
+            pins: Vec::new(),
             watchers: 0,
             empty_since: Moment::START,
             will_shrink: false,
@@ -206,9 +206,31 @@ impl Room {
             self.swap(index as usize, self.following, sessions);
             self.following += 1;
         }
-        if self.following == self.members.len() {
+        if self.following == self.members.len() && self.pins.is_empty() {
             self.lag_floor = u64::MAX;
         }
+    }
+
+    /// Spans of the session's outbox read this log from `offset` on, `count` more of them.
+    pub fn pin(&mut self, id: ConnectionId, offset: u64, count: usize) {
+        self.pins.extend(std::iter::repeat_n(id, count));
+        self.lag_floor = self.lag_floor.min(offset);
+    }
+
+    /// One of the session's spans reads this log no more.
+    pub fn unpin(&mut self, id: ConnectionId) {
+        if let Some(at) = self.pins.iter().position(|pinning| *pinning == id) {
+            self.pins.swap_remove(at);
+        }
+        if self.pins.is_empty() {
+            self.pins = Vec::new();
+        }
+    }
+
+    /// Whether an outbox has a span that reads this log.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        !self.pins.is_empty()
     }
 
     /// Begins a walk over those who follow.
@@ -247,7 +269,8 @@ impl Room {
             return false;
         }
         if waits_for_lagging && base > self.lag_floor {
-            self.lag_floor = self.lowest_lagging(sessions);
+            let behind = self.readers_behind(sessions).map(|(_, offset)| offset);
+            self.lag_floor = behind.min().unwrap_or(u64::MAX);
         }
         !waits_for_lagging || base <= self.lag_floor
     }
@@ -267,33 +290,28 @@ impl Room {
         if base <= self.lag_floor {
             return Vec::new();
         }
-        self.lag_floor = u64::MAX;
-        let mut overtaken = Vec::new();
-        for (id, offset) in self.lagging_clients(sessions) {
-            if offset < base {
-                overtaken.push(id);
-            }
-        }
-        self.lag_floor = self
-            .lagging_clients(sessions)
-            .map(|(_, offset)| offset)
-            .filter(|o| *o >= base)
-            .min()
-            .unwrap_or(u64::MAX);
-        overtaken
+        let (overtaken, kept): (Vec<_>, Vec<_>) =
+            self.lagging_clients(sessions).partition(|(_, offset)| *offset < base);
+        self.lag_floor = kept.into_iter().map(|(_, offset)| offset).min().unwrap_or(u64::MAX);
+        overtaken.into_iter().map(|(id, _)| id).collect()
     }
 
-    /// The lagging clients that hold the senders up: those with the oldest cursors.
+    /// Those whose unread part an append of `length` bytes would take away: they hold senders up that
+    /// wait for the slow.
     #[must_use]
     pub fn holding_up(&self, length: usize, sessions: &Sessions) -> Vec<ConnectionId> {
         let base = self.log.base_after(length);
-        self.lagging_clients(sessions).filter(|(_, offset)| *offset < base).map(|(id, _)| id).collect()
+        let mut slow: Vec<ConnectionId> =
+            self.readers_behind(sessions).filter(|(_, offset)| *offset < base).map(|(id, _)| id).collect();
+        slow.sort_unstable();
+        slow.dedup();
+        slow
     }
 
     /// Gives memory back that nobody needs: called when everyone who follows has everything.
     /// Returns whether a burst's memory may be left, which [`Room::shrink`] gives back later.
     pub fn trim(&mut self, history_messages: u64) -> bool {
-        if self.lagging().is_empty() && self.pins == 0 {
+        if self.lagging().is_empty() && self.pins.is_empty() {
             self.log.trim_to_messages(history_messages);
         }
         self.log.capacity_bytes() > SHRINK_BYTES_MIN
@@ -316,8 +334,16 @@ impl Room {
             .filter_map(|session| Some((session.id, session.membership(self.id)?.cursor.offset)))
     }
 
-    fn lowest_lagging(&self, sessions: &Sessions) -> u64 {
-        self.lagging_clients(sessions).map(|(_, offset)| offset).min().unwrap_or(u64::MAX)
+    /// The lagging clients and those with spans to read, each with where it reads next.
+    fn readers_behind<'a>(
+        &'a self,
+        sessions: &'a Sessions,
+    ) -> impl Iterator<Item = (ConnectionId, u64)> + 'a {
+        let spans = self.pins.iter().filter_map(|id| sessions.get(*id)).flat_map(|session| {
+            let spans = session.extras.iter().flat_map(|extras| extras.outbox.spans());
+            spans.filter(|span| span.room == self.id).map(|span| (session.id, span.cursor.offset))
+        });
+        self.lagging_clients(sessions).chain(spans)
     }
 
     /// Moves a following member to the start of the lagging zone; returns its new index.

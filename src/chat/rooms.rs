@@ -13,7 +13,7 @@ use super::input::Flow;
 use super::log::Kind;
 use super::render::{self, Message};
 use super::room::{Announcement, Flush, Roll, Room};
-use super::session::{Membership, Pause, RoomId, Skip, Span};
+use super::session::{Extras, Membership, Pause, RoomId, Skip, Span};
 use super::{Chat, FIRST_ROOM, Timer};
 
 impl Chat {
@@ -35,7 +35,7 @@ impl Chat {
             if !is_raw {
                 outbox.push_text(None, b"-- end of history --\n");
             }
-            room.pins += 1;
+            room.pin(id, history.offset, 1);
         }
         let index = room.add(id, &mut self.sessions);
         let Some(session) = self.sessions.get_mut(id) else { return };
@@ -61,8 +61,11 @@ impl Chat {
         let end = room.log.end();
         let due_to = if keeps_unread { end } else { membership.cursor };
         if session.extras.is_some() || membership.cursor.offset < due_to.offset {
-            let outbox = &mut session.extras_mut().outbox;
-            room.pins += outbox.release_room(room_id, membership.cursor, due_to, &room.log);
+            let Extras { outbox, skips, .. } = session.extras_mut();
+            let skips_here: Vec<Skip> = skips.iter().filter(|skip| skip.room == room_id).copied().collect();
+            skips.retain(|skip| skip.room != room_id);
+            let spans = outbox.release_room(room_id, membership.cursor, due_to, &room.log, &skips_here);
+            room.pin(id, membership.cursor.offset, spans);
         }
         if is_watcher {
             room.watchers -= 1;
@@ -101,7 +104,7 @@ impl Chat {
                 .rooms
                 .iter()
                 .map(|(_, room)| room)
-                .filter(|room| room.people() == 0 && room.pins == 0 && room.id != self.first_room)
+                .filter(|room| room.people() == 0 && !room.is_pinned() && room.id != self.first_room)
                 .min_by_key(|room| (room.empty_since, room.id))
                 .map(|room| room.id);
             match forgotten {
@@ -312,9 +315,10 @@ impl Chat {
     }
 
     /// A span no longer reads the room's log.
-    pub(super) fn unpin(&mut self, now: Moment, room_id: RoomId) {
+    pub(super) fn unpin(&mut self, now: Moment, id: ConnectionId, room_id: RoomId) {
         if let Some(room) = self.rooms.get_mut(room_id.index()) {
-            room.pins -= 1;
+            room.unpin(id);
+            self.resume_waiting(room_id);
             self.retire_if_empty(now, room_id);
         }
     }
@@ -322,7 +326,7 @@ impl Chat {
     /// A room without members keeps its history and nothing else; without a history, it goes.
     fn retire_if_empty(&mut self, now: Moment, room_id: RoomId) {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
-        if room.people() > 0 || room.pins > 0 {
+        if room.people() > 0 || room.is_pinned() {
             return;
         }
         room.empty_since = now;
@@ -345,7 +349,7 @@ impl Chat {
                 let membership = session.remove(room_id);
                 if let (Some(membership), Some(extras)) = (membership, &mut session.extras) {
                     let cursor = membership.cursor;
-                    extras.outbox.release_room(room_id, cursor, cursor, &room.log);
+                    extras.outbox.release_room(room_id, cursor, cursor, &room.log, &[]);
                 }
             }
         }

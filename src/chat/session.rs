@@ -278,7 +278,7 @@ pub enum Content {
 /// A part of a log to be read; both ends are record boundaries.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
-    /// The room, which counts this span among its `pins`.
+    /// The room, which knows of this span by its `pins`.
     pub room: RoomId,
     /// Where reading goes on.
     pub cursor: Cursor,
@@ -318,11 +318,13 @@ impl Outbox {
         }
     }
 
-    /// Adds text behind all that waits; to the last text where that is due at the same place.
+    /// Adds text behind all that waits; to the last text where that is due at the same place. Not to one
+    /// that is being written: it would keep what was written for as long as there is more.
     pub fn push_text(&mut self, due: Option<(RoomId, u64)>, text: &[u8]) {
         self.bytes += text.len();
+        let is_begun = self.items.len() == 1 && self.front_written > 0;
         match self.items.back_mut() {
-            Some(Item { due: last_due, content: Content::Text(last) }) if *last_due == due => {
+            Some(Item { due: last_due, content: Content::Text(last) }) if *last_due == due && !is_begun => {
                 last.extend_from_slice(text);
             }
             _ => self.items.push_back(Item { due, content: Content::Text(text.to_vec()) }),
@@ -334,11 +336,19 @@ impl Outbox {
         self.items.push_back(Item { due: None, content: Content::Span(span) });
     }
 
-    /// The session left the room, of whose log it is still due `from..to`: the spans go to where they
-    /// would have been written, between the replies that are due in that room. Returns their number.
-    pub fn release_room(&mut self, room: RoomId, from: Cursor, to: Cursor, log: &Log) -> u32 {
+    /// The session left the room, of whose log it is still due `from..to` but for `skips`: the spans
+    /// go to where they would have been written, between the replies that are due in that room.
+    /// Returns their number.
+    pub fn release_room(
+        &mut self,
+        room: RoomId,
+        from: Cursor,
+        to: Cursor,
+        log: &Log,
+        skips: &[Skip],
+    ) -> usize {
+        let count_before = self.items.len();
         let mut next = from;
-        let mut spans = 0;
         let mut index = 0;
         while let Some(item) = self.items.get_mut(index) {
             if let Some((_, offset)) = item.due.take_if(|(due_room, _)| *due_room == room)
@@ -346,25 +356,49 @@ impl Outbox {
                 && offset <= to.offset
             {
                 let stop = log.cursor_at(offset);
-                let span = Span { room, cursor: next, to: stop, is_history: false };
-                self.items.insert(index, Item { due: None, content: Content::Span(span) });
+                index = self.insert_spans(index, room, next, stop, log, skips);
                 next = stop;
-                spans += 1;
-                index += 1;
             }
             index += 1;
         }
-        if next.offset < to.offset {
-            self.push_span(Span { room, cursor: next, to, is_history: false });
-            spans += 1;
-        }
-        spans
+        self.insert_spans(self.items.len(), room, next, to, log, skips);
+        self.items.len() - count_before
     }
 
-    /// Rooms that spans in it pin.
-    pub fn pinned(&self) -> impl Iterator<Item = RoomId> {
+    /// Inserts the stretches of `from..to` that are not skipped; returns the index behind them.
+    fn insert_spans(
+        &mut self,
+        mut index: usize,
+        room: RoomId,
+        from: Cursor,
+        to: Cursor,
+        log: &Log,
+        skips: &[Skip],
+    ) -> usize {
+        let mut next = from;
+        while next.offset < to.offset {
+            let skip = skips.iter().find(|skip| skip.room == room && skip.to > next.offset);
+            let stop = match skip.filter(|skip| skip.from < to.offset) {
+                Some(skip) if skip.from <= next.offset => {
+                    next =
+                        if skip.to < to.offset { log.cursor_at(skip.to.max(log.base().offset)) } else { to };
+                    continue;
+                }
+                Some(skip) => log.cursor_at(skip.from.max(log.base().offset)),
+                None => to,
+            };
+            let span = Span { room, cursor: next, to: stop, is_history: false };
+            self.items.insert(index, Item { due: None, content: Content::Span(span) });
+            index += 1;
+            next = stop;
+        }
+        index
+    }
+
+    /// The spans in it.
+    pub fn spans(&self) -> impl Iterator<Item = &Span> {
         self.items.iter().filter_map(|item| match &item.content {
-            Content::Span(span) => Some(span.room),
+            Content::Span(span) => Some(span),
             Content::Text(_) => None,
         })
     }

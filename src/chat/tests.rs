@@ -50,7 +50,7 @@ fn replies_stand_where_they_were_caused_for_one_who_leaves_too() {
     world.settle();
     assert_eq!(world.take(ann), "ack one\n-- pong --\nack two\n-- pong 2 --\nack three\n-- bye --\n");
     assert!(world.chat.sessions.is_empty());
-    assert_eq!(world.chat.rooms[world.chat.first_room.index()].pins, 0);
+    assert!(!world.chat.rooms[world.chat.first_room.index()].is_pinned());
 }
 
 #[test]
