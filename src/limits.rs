@@ -107,6 +107,10 @@ pub const LINGER: Duration = Duration::from_secs(5);
 /// `--drain`: how long the server's end waits for everyone to take what is due to them.
 pub const DRAIN: Duration = Duration::from_secs(3);
 
+/// How long the end of the server waits for a peer that was told of it and sends nothing: long enough for
+/// its last bytes to arrive, for closing under them would reset the connection.
+pub const STOP_LINGER: Duration = Duration::from_millis(250);
+
 /// `--send-buffer`: bytes asked of the kernel for a socket's send buffer, which it doubles for its
 /// own bookkeeping: a stalled member holds some 64 KiB there. Larger ones only cost more to fill for
 /// members who never read.

@@ -137,14 +137,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let options = SocketOptions { send_buffer_bytes: arguments.send_buffer };
     let default = [Address::Host("127.0.0.1".into(), 60000)];
     let addresses = if arguments.listen.is_empty() { &default[..] } else { &arguments.listen[..] };
-    let mut listeners = Vec::new();
-    for address in addresses {
-        match bind(address, &options) {
-            Ok(bound) => listeners.extend(bound),
-            Err(error) => return complain(Exit::CannotBind, error),
-        }
-    }
-    match serve(config, options, listeners, arguments.linger) {
+    match serve(config, options, addresses, arguments.linger) {
         Ok(exit) => exit,
         Err(error) => complain(Exit::Failed, format!("serve: {error}")),
     }
@@ -153,15 +146,24 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 fn serve(
     config: Config,
     options: SocketOptions,
-    listeners: Vec<Listener>,
+    addresses: &[Address],
     linger: Duration,
 ) -> std::io::Result<Exit> {
     io::keep_ignored_signals_away();
     let system = System::new(options)?;
     let waker = system.waker();
+    // Before anything is bound: whoever reads an address below may signal at once.
+    ctrlc::set_handler(move || waker.wake()).map_err(std::io::Error::other)?;
     let drain = config.drain;
     let mut event_loop = EventLoop::new(system, Chat::new(config), linger);
-    for listener in listeners {
+    let mut bound = Vec::new();
+    for address in addresses {
+        match bind(address, &options) {
+            Ok(listeners) => bound.extend(listeners),
+            Err(error) => return Ok(complain(Exit::CannotBind, error)),
+        }
+    }
+    for listener in bound {
         let address = listener.address();
         event_loop.listen(listener)?;
         info!("listening on {address}");
@@ -169,7 +171,6 @@ fn serve(
         let _ = writeln!(std::io::stdout(), "listening on {address}");
     }
     let _ = std::io::stdout().flush();
-    ctrlc::set_handler(move || waker.wake()).map_err(std::io::Error::other)?;
     if let Err(error) = event_loop.adopt(Stream::Console(Console::new()), Peer::Console) {
         warn!("console: standard input cannot be watched: {error}");
     }

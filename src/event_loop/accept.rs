@@ -57,11 +57,13 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
 
     /// Tells those who wait that no descriptor is left for them.
     fn turn_away(&mut self, index: usize) {
-        for _ in 0..limits::ACCEPTS_PER_TURN_MAX {
-            let Ok(stream) = self.io.accept_on_reserve(&mut self.listeners[index].listener) else { return };
-            warn!("newcomer: refused: {}: no descriptor is left", Reason::ServerFull);
+        let mut refused = 0;
+        while refused < limits::ACCEPTS_PER_TURN_MAX {
+            let Ok(stream) = self.io.accept_on_reserve(&mut self.listeners[index].listener) else { break };
             self.io.refuse(stream, "-- the server is full: try again later --\n");
+            refused += 1;
         }
+        warn!("newcomers: {refused} refused: {}: no descriptor is left", Reason::ServerFull);
     }
 
     pub(super) fn connect(&mut self, now: Now, endpoint: &Endpoint) {

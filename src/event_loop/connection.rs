@@ -40,6 +40,8 @@ pub(super) struct Connection<S> {
     pub(super) is_pending: bool,
     /// The socket is full: the interest in `WRITABLE` is derived from this.
     pub(super) is_blocked: bool,
+    /// Bytes went either way since the last deadline that looked.
+    pub(super) has_moved: bool,
     /// It has no events for reading, as a file has none.
     pub(super) is_always_readable: bool,
     /// Once all is written, the peer is to be told that no more will come; false again once it was.
@@ -59,6 +61,7 @@ impl<S> Connection<S> {
             knows_eof: false,
             is_pending: false,
             is_blocked: false,
+            has_moved: false,
             is_always_readable: false,
             is_finishing: false,
         }

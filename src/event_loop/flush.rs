@@ -33,7 +33,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                     self.set_interest(slot);
                 }
                 match self.state_of(id) {
-                    Some(State::Closing) => self.finish_output(slot),
+                    Some(State::Closing) => self.finish_output(now, slot),
                     Some(State::Open) => self.half_close(slot),
                     _ => {}
                 }
@@ -60,9 +60,13 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     fn block(&mut self, now: Now, id: ConnectionId, bytes: usize) {
         self.engine.handle_written(now, id, bytes, Written::Blocked);
         let connection = &mut self.connections[id.slot()];
+        connection.has_moved |= bytes > 0;
         if !connection.is_blocked {
-            // Asking has the system look at once: room that came since the write is told too.
             connection.is_blocked = true;
+            if connection.is_read_closed {
+                self.deadlines.set(now.moment + self.linger, Timer::Stall(id));
+            }
+            // Asking has the system look at once: room that came since the write is told too.
             self.set_interest(id.slot());
         }
     }
@@ -87,27 +91,21 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     }
 
     /// All that was due is written: the peer is told, and its own end awaited.
-    fn finish_output(&mut self, slot: usize) {
+    fn finish_output(&mut self, now: Now, slot: usize) {
         let connection = &mut self.connections[slot];
         if connection.is_at_eof {
             return self.close(slot, None);
         }
         match self.io.shutdown_write(&mut connection.stream) {
-            Ok(true) if self.stop_at.is_some() => {
-                // Nobody waits for the peers of a server that ends; but what they sent is read, for
-                // closing over it would reset the connection under the bytes on their way.
-                for _ in 0..limits::CONNECTION_READS_PER_TURN_MAX {
-                    match self.io.read(&mut connection.stream, &mut self.scratch) {
-                        Ok(1..) => {}
-                        _ => break,
-                    }
-                }
-                self.close(slot, None);
-            }
             Ok(true) => {
                 connection.state = State::FinSent;
                 let id = connection.id(slot);
+                // What the peer sends is read until it ends, for closing over unread input would
+                // reset the connection under the bytes on their way.
                 self.make_pending(id);
+                if self.stop_at.is_some() {
+                    self.deadlines.set(now.moment + limits::STOP_LINGER, Timer::Linger(id));
+                }
             }
             Ok(false) | Err(_) => self.close(slot, None),
         }

@@ -76,9 +76,15 @@ struct Listening<L> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
+    /// Accepting may work again.
     Accept(usize),
+    /// A close has taken long enough.
     Linger(ConnectionId),
+    /// A peer that will send no more may have stopped reading, too.
+    Stall(ConnectionId),
+    /// Connecting has taken long enough.
     Connect(ConnectionId),
+    /// The kernel may have buffers again.
     Write(ConnectionId),
 }
 
@@ -223,7 +229,12 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                 if connection.state == State::Connecting {
                     return self.finish_connecting(now, slot);
                 }
-                connection.is_read_closed |= event.is_read_closed;
+                if event.is_read_closed
+                    && !std::mem::replace(&mut connection.is_read_closed, true)
+                    && connection.is_blocked
+                {
+                    self.deadlines.set(now.moment + self.linger, Timer::Stall(id));
+                }
                 if event.is_readable {
                     connection.is_readable = true;
                     self.make_pending(id);
@@ -275,10 +286,17 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                 Action::FinishOutput(id) => self.begin_finish(id),
                 Action::Resume(id) => self.make_pending(id),
                 Action::Connect(endpoint) => self.connect(now, &endpoint),
-                Action::Stop(within) => {
-                    self.stop_at.get_or_insert(now.moment + within);
-                    self.listeners.clear();
-                }
+                Action::Stop(within) => self.begin_stop(now, within),
+            }
+        }
+    }
+
+    fn begin_stop(&mut self, now: Now, within: Duration) {
+        self.stop_at.get_or_insert(now.moment + within);
+        self.listeners.clear();
+        for (slot, connection) in &self.connections {
+            if connection.state == State::FinSent {
+                self.deadlines.set(now.moment + limits::STOP_LINGER, Timer::Linger(connection.id(slot)));
             }
         }
     }
@@ -322,22 +340,52 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                         self.fail_connecting(now, id.slot(), std::io::Error::from(ErrorKind::TimedOut));
                     }
                 }
-                Timer::Linger(id) => match self.state_of(id) {
-                    Some(State::Closing) => self.close(id.slot(), Some(Reason::LingerExpired)),
-                    Some(State::FinSent) => self.close(id.slot(), None),
-                    _ => {}
-                },
+                Timer::Linger(id) => self.end_linger(now, id),
+                Timer::Stall(id) => self.end_stall(now, id),
             }
         }
         let connections = &self.connections;
         self.deadlines.prune(|timer| match timer {
             Timer::Accept(_) => true,
-            Timer::Linger(id) | Timer::Connect(id) | Timer::Write(id) => {
+            Timer::Linger(id) | Timer::Stall(id) | Timer::Connect(id) | Timer::Write(id) => {
                 connections.get(id.slot()).is_some_and(|connection| connection.serial == id.serial())
             }
         });
         if self.engine.poll_timeout().is_some_and(|due| due <= now.moment) {
             self.engine.handle_timeout(now);
+        }
+    }
+
+    /// A close ends, but for a peer of a stopping loop that is still being heard.
+    fn end_linger(&mut self, now: Now, id: ConnectionId) {
+        match self.state_of(id) {
+            Some(State::Closing) => self.close(id.slot(), Some(Reason::LingerExpired)),
+            Some(State::FinSent) => {
+                let has_moved = std::mem::take(&mut self.connections[id.slot()].has_moved);
+                if self.stop_at.is_some() && has_moved {
+                    self.deadlines.set(now.moment + limits::STOP_LINGER, Timer::Linger(id));
+                } else {
+                    self.close(id.slot(), None);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A peer that will send no more and takes nothing either has gone as far as anyone can tell (P14).
+    fn end_stall(&mut self, now: Now, id: ConnectionId) {
+        if self.state_of(id) != Some(State::Open) {
+            return;
+        }
+        let connection = &mut self.connections[id.slot()];
+        let has_moved = std::mem::take(&mut connection.has_moved);
+        if !connection.is_blocked {
+            return;
+        }
+        if has_moved {
+            self.deadlines.set(now.moment + self.linger, Timer::Stall(id));
+        } else {
+            self.close(id.slot(), Some(Reason::LingerExpired));
         }
     }
 

@@ -194,7 +194,7 @@ fn bind_unix(path: &Path) -> Result<Listener, BindError> {
     let address = SockAddr::unix(path).map_err(|error| fail(error, Some("choose a shorter path".into())))?;
     remove_stale(path).map_err(|(error, remedy)| fail(error, remedy))?;
     // The mode has to be right from the first instant: a later chmod would be too late (P28). The
-    // process has one thread so far, so nobody else's file is born with this mask.
+    // only other thread waits for signals, so nobody else's file is born with this mask.
     let mask_before = rustix::process::umask(Mode::from_raw_mode(0o177));
     let bound = socket.bind(&address);
     rustix::process::umask(mask_before);
