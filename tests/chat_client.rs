@@ -207,7 +207,7 @@ fn a_full_server_refuses_with_its_own_words() {
     let text = "x\n".repeat(20_000);
     let mut input = second.input.take().expect("piped");
     std::thread::spawn(move || input.write_all(text.as_bytes()));
-    second.errors.until("the server is full: 1 clients are here; try again later");
+    second.errors.until("the server is full: 1 client at most; try again later");
     assert_eq!(second.exit_code(), Some(4));
 }
 
