@@ -216,7 +216,7 @@ pub enum Written {
     All,
     /// The socket is full. The loop calls [`Engine::handle_writable`] when it has room again.
     Blocked,
-    /// The connection's write budget is spent. [`Engine::poll_ready`] must return it again.
+    /// The connection's write budget is spent. The loop calls [`Engine::handle_writable`] in the next turn.
     OutOfBudget,
 }
 

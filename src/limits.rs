@@ -74,6 +74,12 @@ pub const LINE_BYTES_RANGE: std::ops::RangeInclusive<usize> = 16..=READ_BYTES_MA
 /// `--log-bytes`: bytes of records that a room keeps for readers who are behind, and for history.
 pub const LOG_BYTES_MAX: usize = 1 << 20;
 
+/// Records that a room keeps, for each byte of `--log-bytes`, as a divisor; and at least so many: each
+/// takes eight bytes of memory beside its own, which short lines would make the larger part.
+pub const LOG_BYTES_PER_RECORD_MIN: usize = 16;
+/// See [`LOG_BYTES_PER_RECORD_MIN`].
+pub const LOG_RECORDS_MIN: usize = 64;
+
 /// Bytes that a record can have beyond twice its line (see `record_bytes_max`): the timestamp, the
 /// name, the room's tag and the punctuation.
 pub const RECORD_OVERHEAD_BYTES_MAX: usize = 256;
@@ -97,6 +103,9 @@ pub const RATE_BURST_LINES: u32 = 1000;
 
 /// What joining, leaving and renaming cost in lines: they are told to everyone (P41).
 pub const MEMBERSHIP_COST_LINES: u32 = 10;
+
+/// What `/last` costs in lines: it is answered with many.
+pub const HISTORY_COST_LINES: u32 = 10;
 
 /// `--notice-members`: rooms with more members than this announce no joins and leaves.
 pub const NOTICE_MEMBERS_MAX: usize = 50;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use crate::engine::{ConnectionId, Now, Peer};
-use crate::limits::{self, MEMBERSHIP_COST_LINES};
+use crate::limits::{self, HISTORY_COST_LINES, MEMBERSHIP_COST_LINES};
 
 use super::input::Flow;
 use super::log::Kind;
@@ -61,7 +61,7 @@ const COMMANDS: [Command; 12] = [
         name: "last",
         arguments: "[N]",
         help: "the last messages again",
-        cost_lines: 1,
+        cost_lines: HISTORY_COST_LINES,
         run: Chat::last,
     },
     Command {
@@ -136,7 +136,7 @@ impl Chat {
         Flow::Done
     }
 
-    fn nick(&mut self, _now: Now, id: ConnectionId, name: &str) -> Flow {
+    fn nick(&mut self, now: Now, id: ConnectionId, name: &str) -> Flow {
         let Some(session) = self.sessions.get(id) else { return Flow::Done };
         let before = session.to_string();
         let claimed = match session.nick() {
@@ -155,7 +155,7 @@ impl Chat {
         session.extras_mut().nick = Some(name.into());
         self.named = None;
         let rooms: Vec<_> = session.memberships().map(|membership| membership.room).collect();
-        ::log::info!("client {}: {before}: is now {name}", id.serial());
+        self.journal.renamed(now, id, &before, name);
         self.tell(id, &format!("you are now {name}"));
         for room in rooms {
             let people = self.rooms.get(room.index()).map_or(0, |room| room.people());
@@ -263,9 +263,7 @@ impl Chat {
         let Some((name, text)) = rest.split_once(char::is_whitespace) else { return Flow::Done };
         let text = text.trim_start();
         let target = self.called(name);
-        let Some(target) =
-            target.filter(|target| self.sessions.get(*target).is_some_and(|to| !to.is_leaving))
-        else {
+        let Some(target) = target else {
             self.tell(id, &format!("nobody here is called {name}; /who lists the room"));
             return Flow::Done;
         };
@@ -294,7 +292,11 @@ impl Chat {
             Peer::Unix => Some(session.id.serial()) == serial,
             Peer::Console => false,
         };
-        self.names.owner(name).or_else(|| self.sessions.iter().find(is_called).map(|session| session.id))
+        let unnamed = || self.sessions.iter().find(is_called).map(|session| session.id);
+        self.names
+            .owner(name)
+            .or_else(unnamed)
+            .filter(|id| self.sessions.get(*id).is_some_and(|session| !session.is_leaving))
     }
 
     fn last(&mut self, _now: Now, id: ConnectionId, rest: &str) -> Flow {

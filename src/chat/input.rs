@@ -43,7 +43,9 @@ impl Chat {
             match session.decoder.decode(&bytes[done..], dialect, line_bytes_max) {
                 Decoded::Incomplete { consumed } => {
                     done += consumed;
-                    break;
+                    if consumed == 0 || done == bytes.len() {
+                        break;
+                    }
                 }
                 Decoded::Line { line, consumed } => {
                     if self.handle_line(now, id, line) == Flow::Wait {
@@ -53,7 +55,7 @@ impl Chat {
                         break;
                     }
                     done += consumed;
-                    self.count_input(id, consumed);
+                    self.count_input(id, consumed, 1);
                 }
                 Decoded::TooLong { .. } if is_first && begins_like_http(&bytes[done..]) => {
                     self.refuse_protocol(now, id, "HTTP; this is a chat server");
@@ -61,7 +63,7 @@ impl Chat {
                 }
                 Decoded::TooLong { consumed } => {
                     done += consumed;
-                    self.count_input(id, consumed);
+                    self.count_input(id, consumed, 0);
                     self.refuse_long_line(id);
                 }
                 Decoded::TelnetReply(reply) => {
@@ -88,7 +90,7 @@ impl Chat {
                 }
                 return false;
             }
-            self.count_input(id, rest.len());
+            self.count_input(id, rest.len(), 1);
         }
         self.leave(now, id, Reason::EndOfInput);
         true
@@ -119,11 +121,13 @@ impl Chat {
         }
     }
 
-    fn count_input(&mut self, id: ConnectionId, bytes: usize) {
-        self.counters.bytes_in += bytes as u64;
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.bytes_in += bytes as u64;
-            session.has_spoken = true;
+    fn count_input(&mut self, id: ConnectionId, bytes: usize, lines: u64) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.bytes_in += bytes as u64;
+        session.has_spoken = true;
+        if !session.is_console() {
+            self.counters.bytes_in += bytes as u64;
+            self.counters.lines_in += lines;
         }
     }
 
@@ -161,7 +165,6 @@ impl Chat {
             self.quit(now, id);
             return Flow::Done;
         }
-        self.counters.lines_in += 1;
         match line {
             [b'/', b'/', ..] if self.config.has_commands() => self.say(now, id, &line[1..], false),
             [b'/', ..] if self.config.has_commands() => match std::str::from_utf8(line) {
@@ -175,20 +178,19 @@ impl Chat {
     /// Says a line in the session's current room, within its rate and the room's space.
     pub(super) fn say(&mut self, now: Now, id: ConnectionId, line: &[u8], is_action: bool) -> Flow {
         let Some(session) = self.sessions.get(id) else { return Flow::Done };
-        let Some(room) = session.current.as_ref().map(|current| current.room) else {
-            self.tell_politely(id, "you are in no room; /join ROOM enters one");
-            return Flow::Done;
-        };
+        let room = session.current.as_ref().map(|current| current.room);
         let paid_before = session.paid_at_ns;
         if self.pay(now, id, 1) == Flow::Wait {
             return Flow::Wait;
         }
-        debug!("client {}: says {}", id.serial(), line.escape_ascii());
+        let Some(room) = room else {
+            self.tell_politely(id, "you are in no room; /join ROOM enters one");
+            return Flow::Done;
+        };
         let flow = self.post(now, id, room, line, is_action);
-        if flow == Flow::Wait
-            && let Some(session) = self.sessions.get_mut(id)
-        {
-            session.paid_at_ns = paid_before;
+        match self.sessions.get_mut(id) {
+            Some(session) if flow == Flow::Wait => session.paid_at_ns = paid_before,
+            _ => debug!("client {}: says {}", id.serial(), line.escape_ascii()),
         }
         flow
     }
@@ -262,8 +264,12 @@ fn looks_like_http(line: &[u8]) -> bool {
 
 /// Whether a first line that is too long to be seen whole begins as an HTTP request line does.
 fn begins_like_http(line: &[u8]) -> bool {
-    let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
-    !method.is_empty() && method.len() < line.len() && method.iter().all(u8::is_ascii_uppercase)
+    let mut words = line.split(|byte| *byte == b' ');
+    let method = words.next().unwrap_or_default();
+    let target = words.next().unwrap_or_default();
+    !method.is_empty()
+        && method.iter().all(u8::is_ascii_uppercase)
+        && (target.starts_with(b"/") || target.starts_with(b"*") || target.starts_with(b"http"))
 }
 
 /// Whether first bytes are a TLS handshake record (RFC 8446, section 5.1).

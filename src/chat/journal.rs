@@ -11,7 +11,7 @@ use super::session::{Session, write_address};
 /// What is written to the log, limited by kind.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    windows: [Window; 5],
+    windows: [Window; 7],
 }
 
 /// A kind of line that clients can cause as often as they like.
@@ -22,6 +22,8 @@ enum Kind {
     Refused,
     Paced,
     Missed,
+    Renamed,
+    Closing,
 }
 
 #[derive(Debug, Default)]
@@ -68,10 +70,23 @@ impl Journal {
         }
     }
 
+    pub(super) fn renamed(&mut self, now: Now, id: ConnectionId, before: &str, name: &str) {
+        if self.admits(now.moment, Kind::Renamed) {
+            info!("client {}: {before}: is now {name}", id.serial());
+        }
+    }
+
+    /// The server closes a client that met a limit.
+    pub(super) fn closing(&mut self, now: Now, session: &Session, why: &str) {
+        if self.admits(now.moment, Kind::Closing) {
+            warn!("client {}: {session}: {why}", session.id.serial());
+        }
+    }
+
     /// Whether another line of this kind may be written; says first how many were left out.
     fn admits(&mut self, now: Moment, kind: Kind) -> bool {
         let level = match kind {
-            Kind::Refused => Level::Warn,
+            Kind::Refused | Kind::Closing => Level::Warn,
             _ => Level::Info,
         };
         if !::log::log_enabled!(level) {

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 
 use crate::engine::Output;
+use crate::limits;
 
 /// What a record is, for history and for counting what was missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,11 +101,12 @@ impl Log {
     #[must_use]
     pub fn base_after(&self, length: usize) -> u64 {
         let excess = (self.bytes.len() + length).saturating_sub(self.bytes_max);
-        if excess == 0 {
+        let excess_records = (self.marks.len() + 1).saturating_sub(self.records_max());
+        if excess == 0 && excess_records == 0 {
             return self.base.offset;
         }
         let past = self.base.offset + excess as u64;
-        let index = self.marks.partition_point(|mark| mark.start() < past);
+        let index = self.marks.partition_point(|mark| mark.start() < past).max(excess_records);
         self.marks.get(index).map_or(self.end.offset, |mark| mark.start())
     }
 
@@ -114,7 +116,10 @@ impl Log {
     pub fn append(&mut self, kind: Kind, parts: &[&[u8]]) {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         debug_assert!(length > 0 && length <= self.bytes_max);
-        while self.bytes.len() + length > self.bytes_max && !self.marks.is_empty() {
+        let records_max = self.records_max();
+        while (self.bytes.len() + length > self.bytes_max || self.marks.len() >= records_max)
+            && !self.marks.is_empty()
+        {
             self.drop_oldest();
         }
         // Grown by doubling up to the bound, and never past it.
@@ -213,6 +218,11 @@ impl Log {
         (first.start(), end)
     }
 
+    /// Records that are kept at most, so that their marks take at most half of the bytes' memory.
+    fn records_max(&self) -> usize {
+        (self.bytes_max / limits::LOG_BYTES_PER_RECORD_MIN).max(limits::LOG_RECORDS_MIN)
+    }
+
     fn drop_oldest(&mut self) {
         let Some(mark) = self.marks.pop_front() else { return };
         let next = self.marks.front().map_or(self.end.offset, |mark| mark.start());
@@ -246,6 +256,16 @@ mod tests {
         assert_eq!(log.base(), Cursor { offset: 4, messages: 1 });
         assert_eq!(text(log.slice(4, 11)), "bbbbccc");
         assert_eq!(log.base_after(10), 11);
+    }
+
+    #[test]
+    fn short_records_are_bounded_by_number() {
+        let mut log = Log::new(1 << 16);
+        for _ in 0..100_000 {
+            assert_eq!(log.base_after(1), log.base().offset + u64::from(log.marks.len() == 4096));
+            log.append(Kind::Message, &[b"\n"]);
+        }
+        assert_eq!(log.messages(), 4096);
     }
 
     #[test]

@@ -25,7 +25,6 @@ mod tests;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
-use ::log::warn;
 use slab::Slab;
 
 use crate::deadlines::Deadlines;
@@ -237,6 +236,8 @@ impl Chat {
         // What the operator said a moment ago is still to be heard.
         self.announce(now);
         self.is_stopping = true;
+        // First, so that the closes below have the drain's deadline and not the linger's.
+        self.actions.push_back(Action::Stop(self.config.drain));
         let is_told = |session: &&Session| !session.is_console() && !session.is_leaving;
         let ids: Vec<ConnectionId> = self.sessions.iter().filter(is_told).map(|session| session.id).collect();
         for id in &ids {
@@ -249,7 +250,6 @@ impl Chat {
             self.reply(console, &format!("closing: {clients} to be told, {drain} at most\n"));
             self.leave(now, console, Reason::Quit);
         }
-        self.actions.push_back(Action::Stop(self.config.drain));
     }
 
     fn greeting(&self, session: &Session) -> String {
@@ -263,12 +263,13 @@ impl Engine for Chat {
         if peer == Peer::Console {
             return Ok(());
         }
+        let clients = self.clients();
         let mut refuse = |reason, text: String| {
             self.counters.refused += 1;
             self.journal.refused(now, reason, peer);
             Err(Refusal { reason, text: format!("-- {text} --\n") })
         };
-        if self.sessions.len() - usize::from(self.console.is_some()) >= self.config.clients_max {
+        if clients >= self.config.clients_max {
             let most = render::count(self.config.clients_max as u64, "client");
             let text = format!("the server is full: {most} at most; try again later");
             return refuse(Reason::ServerFull, text);
@@ -407,13 +408,15 @@ impl Chat {
     fn check_idle(&mut self, now: Now, id: ConnectionId) {
         let (Some(idle_max), Some(session)) = (self.config.idle_max, self.sessions.get(id)) else { return };
         let due = session.active_at + idle_max;
-        if due > now.moment {
+        if session.is_leaving {
+            // It has another deadline already.
+        } else if due > now.moment {
             self.deadlines.set(due, Timer::Idle(id));
         } else if matches!(session.pause, Pause::Rate | Pause::Room) {
             // Its lines wait because we do not read them: that is not silence.
             self.deadlines.set(now.moment + idle_max, Timer::Idle(id));
         } else {
-            warn!("client {}: {session}: silent for {} (--idle)", id.serial(), render::duration(idle_max));
+            self.journal.closing(now, session, "silent for too long (--idle)");
             self.tell(id, &format!("you said nothing for {}: closing", render::duration(idle_max)));
             self.leave(now, id, Reason::Idle);
         }

@@ -8,9 +8,9 @@
 use crate::engine::{ConnectionId, Now, Output, Written};
 
 use super::log::{Cursor, Log};
-use super::room::{self, Flush};
+use super::room::Flush;
 use super::session::{Content, Extras, RoomId, Skip};
-use super::{Chat, Timer, render};
+use super::{Chat, render};
 
 /// What was offered to the socket last, to be counted as written.
 #[derive(Clone, Copy, Debug)]
@@ -54,12 +54,11 @@ impl Chat {
                 self.walking.push_back(id);
             } else {
                 room.flush = Flush::Idle;
-                let may_shrink = room.trim(self.config.history_messages);
-                if may_shrink && !std::mem::replace(&mut room.will_shrink, true) {
-                    self.deadlines.set(now.moment + room::SHRINK_AFTER, Timer::Shrink(id));
-                }
+                room.trim(self.config.history_messages);
+                self.shrink_later(now.moment, id);
             }
             self.resume_waiting(id);
+            self.retire_if_empty(now.moment, id);
         }
         None
     }
@@ -99,7 +98,7 @@ impl Chat {
                 }
             }
             let Some((room, cursor)) = self.next_room(id, stop) else {
-                self.caught_up(id);
+                self.caught_up(now, id);
                 return Offered::Nothing;
             };
             if let Some(offered) = self.next_of_log(now, id, room, cursor, stop) {
@@ -111,7 +110,9 @@ impl Chat {
     /// The first of the session's rooms that has something for it before `stop`.
     fn next_room(&self, id: ConnectionId, stop: Option<(RoomId, u64)>) -> Option<(RoomId, Cursor)> {
         let session = self.sessions.get(id)?;
-        session.memberships().find_map(|membership| {
+        // What waits in the outbox behind that stop comes before what any other room says now.
+        let mut rooms = session.memberships().filter(|m| stop.is_none_or(|(room, _)| room == m.room));
+        rooms.find_map(|membership| {
             let room = self.rooms.get(membership.room.index())?;
             let limit = limit_of(membership.room, room.log.end().offset, stop);
             (membership.cursor.offset < limit).then_some((membership.room, membership.cursor))
@@ -132,7 +133,10 @@ impl Chat {
         if cursor.offset < log.base().offset {
             let base = log.base();
             session.membership_mut(room)?.cursor = base;
-            self.tell_missed(now, id, room, base.messages - cursor.messages);
+            let skips = session.extras.iter().flat_map(|extras| extras.skips.iter());
+            let own: u64 =
+                skips.filter(|skip| skip.room == room).map(|skip| skipped_before_base(skip, log)).sum();
+            self.tell_missed(now, id, room, (base.messages - cursor.messages).saturating_sub(own));
             return None;
         }
         let limit = limit_of(room, log.end().offset, stop);
@@ -142,6 +146,9 @@ impl Chat {
         };
         if from > cursor.offset {
             session.membership_mut(room)?.cursor = log.cursor_at(from);
+            if let Some(extras) = &mut session.extras {
+                extras.skips.retain(|skip| skip.room != room || skip.to > from);
+            }
             return None;
         }
         Some(Offered::Log { room, from, to })
@@ -229,11 +236,7 @@ impl Chat {
         let was_lagging = session.is_lagging;
         match written {
             Written::All => {}
-            Written::Blocked => self.lag(id),
-            Written::OutOfBudget => {
-                self.lag(id);
-                self.make_ready(id);
-            }
+            Written::Blocked | Written::OutOfBudget => self.lag(id),
         }
         self.resume_reader(id);
         if was_lagging && bytes > 0 {
@@ -254,16 +257,19 @@ impl Chat {
     }
 
     /// The session has everything: it follows its rooms again.
-    fn caught_up(&mut self, id: ConnectionId) {
+    fn caught_up(&mut self, now: Now, id: ConnectionId) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.settle();
+        self.resume_reader(id);
+        let Some(session) = self.sessions.get_mut(id) else { return };
         if !std::mem::replace(&mut session.is_lagging, false) {
             return;
         }
         let places: Vec<_> = session.memberships().map(|m| (m.room, m.index)).collect();
         for (room, index) in places {
-            if let Some(room) = self.rooms.get_mut(room.index()) {
-                room.follow(index, &mut self.sessions);
+            if let Some(followed) = self.rooms.get_mut(room.index()) {
+                followed.follow(index, &mut self.sessions);
+                self.shrink_later(now.moment, room);
             }
         }
         self.resume_waiting_for(id);
@@ -282,6 +288,15 @@ impl Chat {
             self.resume_waiting(room);
         }
     }
+}
+
+/// Messages of a skip that fell off the log: nobody missed them, they were not due.
+fn skipped_before_base(skip: &Skip, log: &Log) -> u64 {
+    if skip.from >= log.base().offset {
+        return 0;
+    }
+    let kept = log.cursor_at(skip.to.max(log.base().offset)).messages - log.base().messages;
+    skip.messages.saturating_sub(kept)
 }
 
 /// Where reading `room` has to stop: at its end, or where the outbox's turn comes.

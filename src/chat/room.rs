@@ -7,6 +7,7 @@
 //! `unvisited <= following <= members.len()`, each member's `Membership::index` is its index here,
 //! and no append drops a byte at or after `flushed`, which every following member has got.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -44,14 +45,18 @@ pub struct Room {
     pub joined: Roll,
     /// Who left in this turn.
     pub left: Roll,
+    /// The first of them left before the first of the others joined.
+    pub left_first: bool,
     /// What is to be said at the end of the turn, or once the log has space for it.
     pub announcements: Vec<Announcement>,
     /// Senders whose lines wait for space in the log.
     pub waiting: Vec<ConnectionId>,
     /// Until when they wait for a member that lags, and the length of the record that waits.
     pub wait: Option<(Moment, usize)>,
-    /// Whose outboxes have spans that read this log, once for each span.
-    pins: Vec<ConnectionId>,
+    /// A deadline will look at `wait`.
+    pub will_end_wait: bool,
+    /// Whose outboxes have spans that read this log, and how many.
+    pins: BTreeMap<ConnectionId, usize>,
     /// Consoles that watch: members that people do not see.
     pub watchers: usize,
     /// When its last member left.
@@ -135,10 +140,12 @@ impl Room {
             flush: Flush::Idle,
             joined: Roll::default(),
             left: Roll::default(),
+            left_first: false,
             announcements: Vec::new(),
             waiting: Vec::new(),
             wait: None,
-            pins: Vec::new(),
+            will_end_wait: false,
+            pins: BTreeMap::new(),
             watchers: 0,
             empty_since: Moment::START,
             will_shrink: false,
@@ -213,17 +220,19 @@ impl Room {
 
     /// Spans of the session's outbox read this log from `offset` on, `count` more of them.
     pub fn pin(&mut self, id: ConnectionId, offset: u64, count: usize) {
-        self.pins.extend(std::iter::repeat_n(id, count));
+        if count > 0 {
+            *self.pins.entry(id).or_default() += count;
+        }
         self.lag_floor = self.lag_floor.min(offset);
     }
 
     /// One of the session's spans reads this log no more.
     pub fn unpin(&mut self, id: ConnectionId) {
-        if let Some(at) = self.pins.iter().position(|pinning| *pinning == id) {
-            self.pins.swap_remove(at);
-        }
-        if self.pins.is_empty() {
-            self.pins = Vec::new();
+        if let Some(count) = self.pins.get_mut(&id) {
+            *count -= 1;
+            if *count == 0 {
+                self.pins.remove(&id);
+            }
         }
     }
 
@@ -308,12 +317,16 @@ impl Room {
         slow
     }
 
-    /// Gives memory back that nobody needs: called when everyone who follows has everything.
-    /// Returns whether a burst's memory may be left, which [`Room::shrink`] gives back later.
-    pub fn trim(&mut self, history_messages: u64) -> bool {
-        if self.lagging().is_empty() && self.pins.is_empty() {
+    /// Drops what nobody needs any more, where everyone has everything.
+    pub fn trim(&mut self, history_messages: u64) {
+        if self.flush == Flush::Idle && self.lagging().is_empty() && self.pins.is_empty() {
             self.log.trim_to_messages(history_messages);
         }
+    }
+
+    /// Whether a burst's memory may be left, which [`Room::shrink`] gives back.
+    #[must_use]
+    pub fn may_shrink(&self) -> bool {
         self.log.capacity_bytes() > SHRINK_BYTES_MIN
     }
 
@@ -339,10 +352,15 @@ impl Room {
         &'a self,
         sessions: &'a Sessions,
     ) -> impl Iterator<Item = (ConnectionId, u64)> + 'a {
-        let spans = self.pins.iter().filter_map(|id| sessions.get(*id)).flat_map(|session| {
-            let spans = session.extras.iter().flat_map(|extras| extras.outbox.spans());
-            spans.filter(|span| span.room == self.id).map(|span| (session.id, span.cursor.offset))
-        });
+        let spans = self
+            .pins
+            .keys()
+            .filter_map(|id| sessions.get(*id))
+            .filter(|session| !session.is_console())
+            .flat_map(|session| {
+                let spans = session.extras.iter().flat_map(|extras| extras.outbox.spans());
+                spans.filter(|span| span.room == self.id).map(|span| (session.id, span.cursor.offset))
+            });
         self.lagging_clients(sessions).chain(spans)
     }
 

@@ -3,8 +3,6 @@
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use ::log::warn;
-
 use crate::engine::{ConnectionId, Moment, Now, Reason};
 use crate::limits;
 
@@ -12,7 +10,7 @@ use super::config::SlowPolicy;
 use super::input::Flow;
 use super::log::Kind;
 use super::render::{self, Message};
-use super::room::{Announcement, Flush, Roll, Room};
+use super::room::{Announcement, Flush, Roll, Room, SHRINK_AFTER};
 use super::session::{Extras, Membership, Pause, RoomId, Skip, Span};
 use super::{Chat, FIRST_ROOM, Timer};
 
@@ -43,6 +41,7 @@ impl Chat {
         if is_watcher {
             room.watchers += 1;
         } else {
+            room.left_first |= room.joined.is_empty() && !room.left.is_empty();
             room.joined.add(id, &session);
             self.announcing.push(room_id);
         }
@@ -73,6 +72,10 @@ impl Chat {
             room.left.add(id, name);
             self.announcing.push(room_id);
         }
+        room.waiting.retain(|waiting| *waiting != id);
+        if room.waiting.is_empty() {
+            room.wait = None;
+        }
         self.make_ready(id);
         self.resume_waiting(room_id);
         self.retire_if_empty(now.moment, room_id);
@@ -80,7 +83,7 @@ impl Chat {
 
     /// Takes the session out of all its rooms, and frees its nick.
     pub(super) fn leave_rooms(&mut self, now: Now, id: ConnectionId, reason: Reason) {
-        // Nothing is due to a socket that is gone, nor to a reader whose part of the log is.
+        // Nothing is due to a socket that is gone, nor does anyone wait for one who was too slow.
         let is_due =
             !matches!(reason, Reason::Reset | Reason::TimedOut | Reason::SystemError | Reason::TooSlow);
         while let Some(room) =
@@ -151,7 +154,7 @@ impl Chat {
         let to = room.log.end().offset;
         self.counters.records += 1;
         if !self.config.echo {
-            self.skip(id, Skip { room: room_id, from, to });
+            self.skip(id, Skip { room: room_id, from, to, messages: 1 });
         }
         self.flush_room(now, room_id);
         Flow::Done
@@ -162,7 +165,10 @@ impl Chat {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let skips = &mut session.extras_mut().skips;
         match skips.back_mut() {
-            Some(last) if last.room == skip.room && last.to == skip.from => last.to = skip.to,
+            Some(last) if last.room == skip.room && last.to == skip.from => {
+                last.to = skip.to;
+                last.messages += skip.messages;
+            }
             _ => skips.push_back(skip),
         }
     }
@@ -212,7 +218,9 @@ impl Chat {
         {
             let until = now.moment + patience;
             room.wait = Some((until, length));
-            self.deadlines.set(until, Timer::Wait(room_id));
+            if !std::mem::replace(&mut room.will_end_wait, true) {
+                self.deadlines.set(until, Timer::Wait(room_id));
+            }
         }
     }
 
@@ -222,9 +230,10 @@ impl Chat {
         if room.waiting.is_empty() {
             return;
         }
-        if let Some((_, length)) = room.wait
-            && room.has_space(length, true, &self.sessions)
-        {
+        if let Some((_, length)) = room.wait {
+            if !room.has_space(length, true, &self.sessions) {
+                return;
+            }
             room.wait = None;
         }
         for id in std::mem::take(&mut room.waiting) {
@@ -235,8 +244,14 @@ impl Chat {
     /// The senders waited long enough for the slow.
     pub(super) fn end_wait(&mut self, now: Now, room_id: RoomId) {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
-        let Some((until, length)) = room.wait.filter(|(until, _)| *until <= now.moment) else { return };
-        debug_assert!(until <= now.moment);
+        room.will_end_wait = false;
+        let Some((until, length)) = room.wait else { return };
+        if until > now.moment {
+            // The wait that the deadline was set for is over, and another began.
+            room.will_end_wait = true;
+            self.deadlines.set(until, Timer::Wait(room_id));
+            return;
+        }
         room.wait = None;
         for slow in room.holding_up(length, &self.sessions) {
             self.close_slow(now, slow);
@@ -245,8 +260,18 @@ impl Chat {
     }
 
     fn close_slow(&mut self, now: Now, id: ConnectionId) {
-        if let Some(session) = self.sessions.get(id) {
-            warn!("client {}: {session}: read too slowly (--slow)", id.serial());
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let is_leaving = session.is_leaving;
+        // Nobody waits any longer for what it has not read.
+        let spans = session.extras.as_mut().map_or(Vec::new(), |extras| extras.outbox.drop_spans());
+        if !is_leaving {
+            self.journal.closing(now, session, "read too slowly (--slow)");
+        }
+        for room in spans {
+            self.unpin(now.moment, id, room);
+        }
+        if is_leaving {
+            return;
         }
         self.tell(id, "you read too slowly: closing (--slow)");
         self.leave(now, id, Reason::TooSlow);
@@ -264,25 +289,8 @@ impl Chat {
 
     /// Returns whether something is left to be said when there is space.
     fn announce_in(&mut self, now: Now, room_id: RoomId) -> bool {
+        self.close_rolls(room_id);
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return false };
-        let is_told = self.config.notices && !self.config.is_raw() && !self.is_stopping;
-        let place = if room_id == self.first_room { String::new() } else { format!(" {}", room.name) };
-        for (roll, verb) in
-            [(std::mem::take(&mut room.joined), "joined"), (std::mem::take(&mut room.left), "left")]
-        {
-            if is_told
-                && !roll.is_empty()
-                && room.people() > 0
-                && room.people() <= self.config.notice_members_max
-            {
-                let Roll { first, .. } = roll;
-                room.announcements.push(Announcement {
-                    kind: Kind::Notice,
-                    text: format!("-- {} {verb}{place} --\n", roll.sentence()),
-                    except: first.filter(|_| roll.total() == 1),
-                });
-            }
-        }
         let mut pending = std::mem::take(&mut room.announcements).into_iter();
         while let Some(announcement) = pending.next() {
             let Some(room) = self.rooms.get_mut(room_id.index()) else { return false };
@@ -299,15 +307,40 @@ impl Chat {
             if let Some(id) = announcement.except
                 && self.sessions.get(id).is_some_and(|session| session.membership(room_id).is_some())
             {
-                self.skip(id, Skip { room: room_id, from, to });
+                self.skip(id, Skip { room: room_id, from, to, messages: 0 });
             }
             self.flush_room(now, room_id);
         }
         false
     }
 
-    /// Has something said in a room at the end of the turn, beside what joined and left.
+    /// Turns who joined and who left so far into announcements, so that what comes next comes after.
+    fn close_rolls(&mut self, room_id: RoomId) {
+        let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
+        let is_told = self.config.notices && !self.config.is_raw() && !self.is_stopping;
+        let place = if room_id == self.first_room { String::new() } else { format!(" {}", room.name) };
+        let joined = (std::mem::take(&mut room.joined), "joined");
+        let left = (std::mem::take(&mut room.left), "left");
+        let in_order = if std::mem::take(&mut room.left_first) { [left, joined] } else { [joined, left] };
+        for (roll, verb) in in_order {
+            if is_told
+                && !roll.is_empty()
+                && room.people() > 0
+                && room.people() <= self.config.notice_members_max
+            {
+                let Roll { first, .. } = roll;
+                room.announcements.push(Announcement {
+                    kind: Kind::Notice,
+                    text: format!("-- {} {verb}{place} --\n", roll.sentence()),
+                    except: first.filter(|_| roll.total() == 1),
+                });
+            }
+        }
+    }
+
+    /// Has something said in a room at the end of the turn, after who joined and left so far.
     pub(super) fn announce_later(&mut self, room_id: RoomId, announcement: Announcement) {
+        self.close_rolls(room_id);
         if let Some(room) = self.rooms.get_mut(room_id.index()) {
             room.announcements.push(announcement);
             self.announcing.push(room_id);
@@ -319,12 +352,13 @@ impl Chat {
         if let Some(room) = self.rooms.get_mut(room_id.index()) {
             room.unpin(id);
             self.resume_waiting(room_id);
+            self.shrink_later(now, room_id);
             self.retire_if_empty(now, room_id);
         }
     }
 
     /// A room without members keeps its history and nothing else; without a history, it goes.
-    fn retire_if_empty(&mut self, now: Moment, room_id: RoomId) {
+    pub(super) fn retire_if_empty(&mut self, now: Moment, room_id: RoomId) {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
         if room.people() > 0 || room.is_pinned() {
             return;
@@ -332,10 +366,12 @@ impl Chat {
         room.empty_since = now;
         room.joined = Roll::default();
         room.left = Roll::default();
-        if room.flush == Flush::Idle {
-            room.trim(self.config.history_messages);
-            room.shrink();
+        if room.flush != Flush::Idle {
+            // A console that watches still has to see the end; the walk's end comes back here.
+            return;
         }
+        room.trim(self.config.history_messages);
+        room.shrink();
         if room_id != self.first_room && room.log.messages().min(self.config.history_messages) == 0 {
             self.forget_room(room_id);
         }
@@ -358,10 +394,21 @@ impl Chat {
         self.walking.retain(|walking| *walking != room_id);
     }
 
+    /// Looks later whether a burst's memory can be given back.
+    pub(super) fn shrink_later(&mut self, now: Moment, room_id: RoomId) {
+        if let Some(room) = self.rooms.get_mut(room_id.index())
+            && room.may_shrink()
+            && !std::mem::replace(&mut room.will_shrink, true)
+        {
+            self.deadlines.set(now + SHRINK_AFTER, Timer::Shrink(room_id));
+        }
+    }
+
     /// Gives back a burst's memory, once it is a while ago.
     pub(super) fn shrink(&mut self, room_id: RoomId) {
         if let Some(room) = self.rooms.get_mut(room_id.index()) {
             room.will_shrink = false;
+            room.trim(self.config.history_messages);
             room.shrink();
         }
     }

@@ -116,6 +116,8 @@ pub struct Skip {
     pub from: u64,
     /// Offset behind its last byte.
     pub to: u64,
+    /// Messages in it.
+    pub messages: u64,
 }
 
 impl Session {
@@ -211,10 +213,10 @@ impl Session {
         }
     }
 
-    /// Bytes of replies that wait.
+    /// Bytes that waiting replies take.
     #[must_use]
     pub fn private_bytes(&self) -> usize {
-        self.extras.as_ref().map_or(0, |extras| extras.outbox.bytes)
+        self.extras.as_ref().map_or(0, |extras| extras.outbox.bytes())
     }
 }
 
@@ -289,10 +291,10 @@ pub struct Span {
 }
 
 impl Outbox {
-    /// Bytes of text that wait.
+    /// Bytes that what waits takes: its text, and each item's own.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.items.len() * size_of::<Item>()
     }
 
     /// The first thing that waits.
@@ -393,6 +395,13 @@ impl Outbox {
             next = stop;
         }
         index
+    }
+
+    /// Drops all spans, so that only text waits; returns their rooms.
+    pub fn drop_spans(&mut self) -> Vec<RoomId> {
+        let rooms = self.spans().map(|span| span.room).collect();
+        self.items.retain(|item| matches!(item.content, Content::Text(_)));
+        rooms
     }
 
     /// The spans in it.
@@ -540,10 +549,10 @@ mod tests {
         outbox.push_text(Some((RoomId::new(0), 7)), b"three");
         assert_eq!(outbox.front_text(), b"one two");
         outbox.advance(4);
-        assert_eq!((outbox.front_text(), outbox.bytes()), (&b"two"[..], 8));
+        assert_eq!((outbox.front_text(), outbox.bytes), (&b"two"[..], 8));
         outbox.advance(3);
         outbox.push_front(b"gap ".to_vec());
-        assert_eq!((outbox.front_text(), outbox.bytes()), (&b"gap "[..], 9));
+        assert_eq!((outbox.front_text(), outbox.bytes), (&b"gap "[..], 9));
         outbox.advance(4);
         outbox.advance(5);
         assert!(outbox.front().is_none());

@@ -1,5 +1,6 @@
 //! The engine driven by hand through its promises.
 
+mod regressions;
 mod world;
 
 use std::net::IpAddr;

@@ -471,10 +471,8 @@ impl<H: Host> Engine for Client<H> {
     }
 
     fn handle_written(&mut self, now: Now, id: ConnectionId, bytes: usize, written: Written) {
-        match written {
-            Written::All => {}
-            Written::Blocked => self.blocked.push(id),
-            Written::OutOfBudget => self.make_ready(Some(id)),
+        if written == Written::Blocked {
+            self.blocked.push(id);
         }
         if Some(id) == self.console {
             let was_full = self.screen.is_full();

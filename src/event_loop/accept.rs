@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use log::{debug, warn};
+use rustix::io::Errno;
 
 use super::connection::State;
 use super::io::Io;
@@ -26,7 +27,9 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                     listening.is_ready = false;
                     return;
                 }
-                Err(error) if is_shortage(&error) => {
+                // That newcomer's fault, not ours: the next may wait.
+                Err(error) if is_of_newcomer(&error) => debug!("accept: {error}"),
+                Err(error) => {
                     // No further event tells of those who wait, so a deadline has to. Descriptors may be
                     // free again by then; if they are not, the newcomers are told.
                     let is_lasting = listening.was_paused;
@@ -34,13 +37,11 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                     listening.was_paused = true;
                     warn!("accept: {error}: trying again in {} ms", limits::ACCEPT_RETRY.as_millis());
                     self.deadlines.set(now.moment + limits::ACCEPT_RETRY, Timer::Accept(index));
-                    if is_lasting {
+                    if is_lasting && is_shortage(&error) {
                         self.turn_away(index);
                     }
                     return;
                 }
-                // That newcomer's fault (ECONNABORTED and the like, accept(2)): the next may wait.
-                Err(error) => debug!("accept: {error}"),
             }
         }
     }
@@ -96,4 +97,23 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         self.io.deregister(&mut connection.stream);
         self.engine.handle_connect_failed(now, error);
     }
+}
+
+/// Whether accepting failed for a reason that goes away with the newcomer (accept(2), "Error handling").
+fn is_of_newcomer(error: &std::io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(
+        errno,
+        Some(
+            Errno::INTR
+                | Errno::CONNABORTED
+                | Errno::PROTO
+                | Errno::NETDOWN
+                | Errno::NOPROTOOPT
+                | Errno::HOSTDOWN
+                | Errno::NONET
+                | Errno::HOSTUNREACH
+                | Errno::NETUNREACH
+        )
+    )
 }

@@ -13,6 +13,9 @@ use crate::limits;
 
 impl<I: Io, E: Engine> EventLoop<I, E> {
     pub(super) fn flush_ready(&mut self, now: Now) {
+        for id in std::mem::take(&mut self.over_budget) {
+            self.engine.handle_writable(id);
+        }
         for _ in 0..limits::FLUSHES_PER_TURN_MAX {
             let Some(id) = self.engine.poll_ready(now) else { return };
             if matches!(self.state_of(id), Some(State::Open | State::Closing)) {
@@ -40,7 +43,10 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                 return;
             }
             match self.io.write(&mut connection.stream, output.parts) {
-                Ok(bytes) if bytes == offered => self.engine.handle_written(now, id, bytes, Written::All),
+                Ok(bytes) if bytes == offered => {
+                    connection.has_moved = true;
+                    self.engine.handle_written(now, id, bytes, Written::All);
+                }
                 // A short write says that the socket is full, as WouldBlock does.
                 Ok(bytes) if bytes > 0 => return self.block(now, id, bytes),
                 Ok(_) => return self.close(slot, Some(Reason::Reset)),
@@ -55,6 +61,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             }
         }
         self.engine.handle_written(now, id, 0, Written::OutOfBudget);
+        self.over_budget.push(id);
     }
 
     fn block(&mut self, now: Now, id: ConnectionId, bytes: usize) {

@@ -53,6 +53,8 @@ pub struct EventLoop<I: Io, E> {
     events: Vec<Event>,
     /// Connections that may have something to read, of which no further event will tell.
     pending: VecDeque<ConnectionId>,
+    /// Connections whose write budget for this turn is spent.
+    over_budget: Vec<ConnectionId>,
     closed: Vec<usize>,
     deadlines: Deadlines<Timer>,
     /// Where everything is read into first.
@@ -100,6 +102,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             listeners: Vec::new(),
             events: Vec::with_capacity(limits::EVENTS_PER_TURN_MAX),
             pending: VecDeque::new(),
+            over_budget: Vec::new(),
             closed: Vec::new(),
             deadlines: Deadlines::new(),
             scratch: vec![0; limits::READ_BYTES_MAX].into_boxed_slice(),
@@ -156,7 +159,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     /// 5. The engine consumes the bytes; output only grows queues, nothing is written yet.
     /// 6. Deadlines: the loop's own, then the engine's.
     /// 7. Flush: each connection with output is written to, within budgets.
-    /// 8. Reap: slots are freed only here, so that no event of this turn meets another's slot.
+    /// 8. Reap: slots of peers are freed only here, so that no event of this turn meets another's slot.
     ///
     /// Returns how the loop ended, once it did.
     ///
@@ -200,6 +203,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
 
     fn timeout(&mut self) -> Option<Duration> {
         let is_busy = !self.pending.is_empty()
+            || !self.over_budget.is_empty()
             || self.engine.has_ready()
             || self.listeners.iter().any(|listening| listening.is_ready && !listening.is_paused);
         if is_busy {

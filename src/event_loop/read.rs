@@ -10,6 +10,9 @@ use super::{EventLoop, reason_of};
 use crate::engine::{Engine, Now};
 use crate::limits;
 
+/// Kept input below which its memory is not worth giving back.
+const KEPT_BYTES_MIN: usize = 256;
+
 impl<I: Io, E: Engine> EventLoop<I, E> {
     pub(super) fn read_pending(&mut self, now: Now) {
         let mut reads_left = limits::READS_PER_TURN_MAX;
@@ -109,6 +112,10 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                 let consumed = self.engine.handle_bytes(now, id, input);
                 if consumed < input.len() {
                     input.drain(..consumed);
+                    // A byte or two must not keep the buffer of a whole read.
+                    if input.capacity() > 2 * input.len() + KEPT_BYTES_MIN {
+                        input.shrink_to_fit();
+                    }
                 } else {
                     kept.remove();
                 }

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use super::io::Source;
 use super::{End, EventLoop};
-use crate::engine::{Action, Endpoint, Peer, Reason};
+use crate::chat::Chat;
+use crate::chat::config::Config;
+use crate::engine::{Action, Endpoint, Moment, Peer, Reason};
 use crate::limits;
 use echo::Echo;
 use system::{ECONNABORTED, EINTR, EMFILE, ENOBUFS, Virtual};
@@ -360,4 +362,51 @@ fn connecting_ends_well_badly_or_by_its_deadline() {
     assert_eq!(event_loop.engine.connected, kinds);
     assert_eq!(event_loop.connections.len(), 1);
     assert!(!net.with(0, |socket| socket.wants_write));
+}
+
+#[test]
+fn an_unknown_error_of_accept_does_not_spin() {
+    const EPERM: i32 = 1;
+    let (net, mut event_loop) = world();
+    net.connect();
+    net.0.borrow_mut().accept_errors.extend([EPERM; 1000]);
+    for _ in 0..100 {
+        event_loop.turn().expect("a turn");
+    }
+    let accepts = 1000 - net.0.borrow().accept_errors.len();
+    assert!(accepts <= 50, "{accepts} in 100 turns");
+    assert!(net.0.borrow().moment.since(Moment::START) >= 49 * limits::ACCEPT_RETRY);
+}
+
+#[test]
+fn the_write_budget_holds_for_a_turn() {
+    let net = Virtual::default();
+    let config =
+        Config { rate: None, history_messages: 100_000, notice_members_max: 50, ..Config::default() };
+    let mut event_loop = EventLoop::new(net.clone(), Chat::new(config), LINGER);
+    event_loop.listen(()).expect("listens");
+    let settle = |event_loop: &mut EventLoop<Virtual, Chat>| {
+        for _ in 0..100_000 {
+            event_loop.turn().expect("turn");
+            if event_loop.timeout() != Some(Duration::ZERO) && event_loop.io.0.borrow().events.is_empty() {
+                return;
+            }
+        }
+    };
+    let (a, b) = (net.connect(), net.connect());
+    settle(&mut event_loop);
+    for n in 0..2000 {
+        net.send(a, format!("m\n/nick ann{}\n", n % 7).as_bytes());
+        settle(&mut event_loop);
+    }
+    net.with(b, |s| {
+        s.room = usize::MAX;
+    });
+    settle(&mut event_loop);
+    net.received(b);
+    let writes_before = net.with(b, |s| s.writes);
+    net.send(b, b"/last 100000\n");
+    event_loop.turn().expect("turn");
+    let writes = net.with(b, |s| s.writes) - writes_before;
+    assert!(writes <= limits::CONNECTION_WRITES_PER_TURN_MAX + 1, "{writes} writes in a turn");
 }

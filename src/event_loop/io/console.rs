@@ -5,7 +5,7 @@
 //! found, and each read and write first asks `poll(2)` whether it would block (P66, P67).
 
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use mio::event::Source;
 use mio::unix::SourceFd;
@@ -89,10 +89,9 @@ impl Console {
     }
 
     pub(super) fn write(&mut self, parts: [&[u8]; 2]) -> io::Result<usize> {
-        let chunk_bytes = if stdout().is_terminal() { TERMINAL_BYTES } else { PIPE_BYTES };
         let mut written = 0;
         for part in parts {
-            for chunk in part.chunks(chunk_bytes) {
+            for chunk in part.chunks(chunk_bytes(stdout())) {
                 match write_some(chunk) {
                     Ok(bytes) => {
                         written += bytes;
@@ -109,6 +108,11 @@ impl Console {
         }
         Ok(written)
     }
+}
+
+/// What the descriptor takes at once without blocking, if `poll` says that it takes anything.
+pub(super) fn chunk_bytes(descriptor: BorrowedFd<'_>) -> usize {
+    if descriptor.is_terminal() { TERMINAL_BYTES } else { PIPE_BYTES }
 }
 
 fn write_some(chunk: &[u8]) -> io::Result<usize> {

@@ -44,9 +44,6 @@ pub struct StandardError {
     dropped_lines: u64,
 }
 
-/// What a pipe takes at once, if `poll` says that it takes anything (`PIPE_BUF`, pipe(7)).
-const PIPE_BYTES: usize = 4096;
-
 impl Write for StandardError {
     /// Takes whole lines, one a call, as `env_logger` writes them; never fails, never blocks.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
@@ -56,7 +53,7 @@ impl Write for StandardError {
                 self.dropped_lines = 0;
             }
         }
-        for chunk in line.chunks(PIPE_BYTES) {
+        for chunk in line.chunks(super::console::chunk_bytes(stderr())) {
             if self.dropped_lines > 0 || !write_if_ready(chunk) {
                 self.dropped_lines += 1;
                 break;

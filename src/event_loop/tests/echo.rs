@@ -87,11 +87,8 @@ impl Engine for Echo {
         self.waiting.get(&id).map_or(Output::default(), |bytes| Output::one(bytes))
     }
 
-    fn handle_written(&mut self, _now: Now, id: ConnectionId, bytes: usize, written: Written) {
+    fn handle_written(&mut self, _now: Now, id: ConnectionId, bytes: usize, _written: Written) {
         self.waiting.entry(id).or_default().drain(..bytes);
-        if written == Written::OutOfBudget {
-            self.ready.push_back(id);
-        }
     }
 
     fn handle_writable(&mut self, id: ConnectionId) {

@@ -39,6 +39,7 @@ pub(super) struct Socket {
     pub(super) error: Option<i32>,
     pub(super) write_errors: VecDeque<i32>,
     pub(super) reads: usize,
+    pub(super) writes: usize,
 }
 
 #[derive(Clone, Default)]
@@ -254,6 +255,7 @@ impl Io for Virtual {
         if let Some(code) = socket.write_errors.pop_front() {
             return Err(os_error(code));
         }
+        socket.writes += 1;
         let bytes = parts.concat();
         let taken = socket.room.min(bytes.len());
         if taken == 0 {
