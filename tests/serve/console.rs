@@ -134,7 +134,7 @@ fn stats_counts_what_happened() {
         assert!(Instant::now() < until, "{stats}");
         stats = server.answer("stats").join("\n");
     }
-    for fact in ["1 accepted, 1 refused", "2 lines", "1: quit"] {
+    for fact in ["1 accepted, 1 refused", "3 lines, 13 B", "1: quit"] {
         assert!(stats.contains(fact), "{fact} is missing in\n{stats}");
     }
 }
