@@ -8,9 +8,10 @@ use crate::limits::{self, HISTORY_COST_LINES, MEMBERSHIP_COST_LINES};
 
 use super::input::Flow;
 use super::log::Kind;
+use super::outbox::Span;
 use super::render;
 use super::room::Announcement;
-use super::session::{Session, Span};
+use super::session::Session;
 use super::{Chat, FIRST_ROOM};
 
 /// One command.

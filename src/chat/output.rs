@@ -8,8 +8,9 @@
 use crate::engine::{ConnectionId, Now, Output, Written};
 
 use super::log::{Cursor, Log};
+use super::outbox::{Content, Skip};
 use super::room::Flush;
-use super::session::{Content, Extras, RoomId, Skip};
+use super::session::{Extras, RoomId};
 use super::{Chat, render};
 
 /// What was offered to the socket last, to be counted as written.

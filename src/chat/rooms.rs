@@ -9,9 +9,10 @@ use crate::limits;
 use super::config::SlowPolicy;
 use super::input::Flow;
 use super::log::Kind;
+use super::outbox::{Skip, Span};
 use super::render::{self, Message};
 use super::room::{Announcement, Flush, Roll, Room, SHRINK_AFTER};
-use super::session::{Extras, Membership, Pause, RoomId, Skip, Span};
+use super::session::{Extras, Membership, Pause, RoomId};
 use super::{Chat, FIRST_ROOM, Timer};
 
 impl Chat {

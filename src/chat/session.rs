@@ -11,7 +11,8 @@ use std::num::NonZeroU32;
 use crate::codec::line::LineDecoder;
 use crate::engine::{ConnectionId, Moment, Peer};
 
-use super::log::{Cursor, Log};
+use super::log::Cursor;
+use super::outbox::{Outbox, Skip};
 
 /// Names a room for as long as it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,19 +106,6 @@ pub struct Extras {
     pub outbox: Outbox,
     /// Parts of the logs that it is not sent (its own lines without echo), in order.
     pub skips: VecDeque<Skip>,
-}
-
-/// A part of a log that one member is not sent; both ends are record boundaries.
-#[derive(Clone, Copy, Debug)]
-pub struct Skip {
-    /// The room.
-    pub room: RoomId,
-    /// Offset of its first byte.
-    pub from: u64,
-    /// Offset behind its last byte.
-    pub to: u64,
-    /// Messages in it.
-    pub messages: u64,
 }
 
 impl Session {
@@ -222,7 +210,7 @@ impl Session {
 
 impl Extras {
     fn is_empty(&self) -> bool {
-        self.nick.is_none() && self.others.is_empty() && self.outbox.items.is_empty() && self.skips.is_empty()
+        self.nick.is_none() && self.others.is_empty() && self.outbox.is_empty() && self.skips.is_empty()
     }
 }
 
@@ -245,199 +233,6 @@ pub fn write_address(f: &mut dyn fmt::Write, peer: Peer, id: ConnectionId) -> fm
         Peer::Inet(ip, port) => write!(f, "{}", std::net::SocketAddr::new(ip, port)),
         Peer::Unix => write!(f, "unix#{}", id.serial()),
         Peer::Console => f.write_str("operator"),
-    }
-}
-
-/// Replies and parts of logs that wait for one session, in the order in which it gets them.
-#[derive(Debug, Default)]
-pub struct Outbox {
-    items: VecDeque<Item>,
-    /// Bytes of the front item's text that the socket took.
-    front_written: usize,
-    /// Bytes of text in all items.
-    bytes: usize,
-}
-
-/// One thing that waits.
-#[derive(Debug)]
-pub struct Item {
-    /// Written once the session's cursor in this room is at this offset: a reply comes after what
-    /// was said before it. `None`, or no member of the room any more: at once.
-    pub due: Option<(RoomId, u64)>,
-    /// What is written.
-    pub content: Content,
-}
-
-/// What is written.
-#[derive(Debug)]
-pub enum Content {
-    /// Text of its own.
-    Text(Vec<u8>),
-    /// A part of a log, read when its turn comes: history, or what was due to a member that left.
-    Span(Span),
-}
-
-/// A part of a log to be read; both ends are record boundaries.
-#[derive(Clone, Copy, Debug)]
-pub struct Span {
-    /// The room, which knows of this span by its `pins`.
-    pub room: RoomId,
-    /// Where reading goes on.
-    pub cursor: Cursor,
-    /// Where it ends.
-    pub to: Cursor,
-    /// Leave the notices out.
-    pub is_history: bool,
-}
-
-impl Outbox {
-    /// Bytes that what waits takes: its text, and each item's own.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes + self.items.len() * size_of::<Item>()
-    }
-
-    /// The first thing that waits.
-    #[must_use]
-    pub fn front(&self) -> Option<&Item> {
-        self.items.front()
-    }
-
-    /// The span at the front, to be moved on.
-    pub fn front_span_mut(&mut self) -> Option<&mut Span> {
-        match self.items.front_mut() {
-            Some(Item { content: Content::Span(span), .. }) => Some(span),
-            _ => None,
-        }
-    }
-
-    /// What of the front text is not written yet.
-    #[must_use]
-    pub fn front_text(&self) -> &[u8] {
-        match self.items.front() {
-            Some(Item { content: Content::Text(text), .. }) => &text[self.front_written..],
-            _ => &[],
-        }
-    }
-
-    /// Adds text behind all that waits; to the last text where that is due at the same place. Not to one
-    /// that is being written: it would keep what was written for as long as there is more.
-    pub fn push_text(&mut self, due: Option<(RoomId, u64)>, text: &[u8]) {
-        self.bytes += text.len();
-        let is_begun = self.items.len() == 1 && self.front_written > 0;
-        match self.items.back_mut() {
-            Some(Item { due: last_due, content: Content::Text(last) }) if *last_due == due && !is_begun => {
-                last.extend_from_slice(text);
-            }
-            _ => self.items.push_back(Item { due, content: Content::Text(text.to_vec()) }),
-        }
-    }
-
-    /// Adds a part of a log behind all that waits, due at once.
-    pub fn push_span(&mut self, span: Span) {
-        self.items.push_back(Item { due: None, content: Content::Span(span) });
-    }
-
-    /// The session left the room, of whose log it is still due `from..to` but for `skips`: the spans
-    /// go to where they would have been written, between the replies that are due in that room.
-    /// Returns their number.
-    pub fn release_room(
-        &mut self,
-        room: RoomId,
-        from: Cursor,
-        to: Cursor,
-        log: &Log,
-        skips: &[Skip],
-    ) -> usize {
-        let count_before = self.items.len();
-        let mut next = from;
-        let mut index = 0;
-        while let Some(item) = self.items.get_mut(index) {
-            if let Some((_, offset)) = item.due.take_if(|(due_room, _)| *due_room == room)
-                && offset > next.offset.max(log.base().offset)
-                && offset <= to.offset
-            {
-                let stop = log.cursor_at(offset);
-                index = self.insert_spans(index, room, next, stop, log, skips);
-                next = stop;
-            }
-            index += 1;
-        }
-        self.insert_spans(self.items.len(), room, next, to, log, skips);
-        self.items.len() - count_before
-    }
-
-    /// Inserts the stretches of `from..to` that are not skipped; returns the index behind them.
-    fn insert_spans(
-        &mut self,
-        mut index: usize,
-        room: RoomId,
-        from: Cursor,
-        to: Cursor,
-        log: &Log,
-        skips: &[Skip],
-    ) -> usize {
-        let mut next = from;
-        while next.offset < to.offset {
-            let skip = skips.iter().find(|skip| skip.room == room && skip.to > next.offset);
-            let stop = match skip.filter(|skip| skip.from < to.offset) {
-                Some(skip) if skip.from <= next.offset => {
-                    next =
-                        if skip.to < to.offset { log.cursor_at(skip.to.max(log.base().offset)) } else { to };
-                    continue;
-                }
-                Some(skip) => log.cursor_at(skip.from.max(log.base().offset)),
-                None => to,
-            };
-            let span = Span { room, cursor: next, to: stop, is_history: false };
-            self.items.insert(index, Item { due: None, content: Content::Span(span) });
-            index += 1;
-            next = stop;
-        }
-        index
-    }
-
-    /// Drops all spans, so that only text waits; returns their rooms.
-    pub fn drop_spans(&mut self) -> Vec<RoomId> {
-        let rooms = self.spans().map(|span| span.room).collect();
-        self.items.retain(|item| matches!(item.content, Content::Text(_)));
-        rooms
-    }
-
-    /// The spans in it.
-    pub fn spans(&self) -> impl Iterator<Item = &Span> {
-        self.items.iter().filter_map(|item| match &item.content {
-            Content::Span(span) => Some(span),
-            Content::Text(_) => None,
-        })
-    }
-
-    /// Puts text before all that waits: the rest of a record that was begun, or news of a gap.
-    pub fn push_front(&mut self, text: Vec<u8>) {
-        debug_assert_eq!(self.front_written, 0);
-        self.bytes += text.len();
-        self.items.push_front(Item { due: None, content: Content::Text(text) });
-    }
-
-    /// Counts `bytes` of the front text as written, and drops it when nothing of it is left.
-    pub fn advance(&mut self, bytes: usize) {
-        debug_assert!(bytes <= self.front_text().len());
-        self.front_written += bytes;
-        self.bytes -= bytes;
-        if self.front_text().is_empty() {
-            self.pop_front();
-        }
-    }
-
-    /// Drops the front item.
-    pub fn pop_front(&mut self) -> Option<Item> {
-        self.bytes -= self.front_text().len();
-        self.front_written = 0;
-        let item = self.items.pop_front();
-        if self.items.is_empty() {
-            self.items = VecDeque::new();
-        }
-        item
     }
 }
 
@@ -539,24 +334,6 @@ mod tests {
         assert!(session.current.is_none());
         session.settle();
         assert!(session.extras.is_none());
-    }
-
-    #[test]
-    fn replies_due_at_the_same_place_are_one_text() {
-        let mut outbox = Outbox::default();
-        outbox.push_text(None, b"one ");
-        outbox.push_text(None, b"two");
-        outbox.push_text(Some((RoomId::new(0), 7)), b"three");
-        assert_eq!(outbox.front_text(), b"one two");
-        outbox.advance(4);
-        assert_eq!((outbox.front_text(), outbox.bytes), (&b"two"[..], 8));
-        outbox.advance(3);
-        outbox.push_front(b"gap ".to_vec());
-        assert_eq!((outbox.front_text(), outbox.bytes), (&b"gap "[..], 9));
-        outbox.advance(4);
-        outbox.advance(5);
-        assert!(outbox.front().is_none());
-        assert_eq!(outbox.bytes(), 0);
     }
 
     #[test]
