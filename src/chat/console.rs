@@ -13,7 +13,8 @@ use super::Chat;
 use super::log::Kind;
 use super::render::{self, Message};
 use super::room::Announcement;
-use super::session::{RoomId, write_address};
+use super::room_id::RoomId;
+use super::session::write_address;
 
 /// What the operator can type, and what it does.
 const HELP: &str = "\

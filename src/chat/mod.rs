@@ -12,6 +12,7 @@ pub mod names;
 pub mod outbox;
 pub mod render;
 pub mod room;
+pub mod room_id;
 pub mod session;
 
 mod commands;
@@ -38,7 +39,8 @@ use names::Names;
 use output::Offered;
 use render::Stamp;
 use room::Room;
-use session::{Pause, RoomId, Session, Sessions};
+use room_id::RoomId;
+use session::{Pause, Session, Sessions};
 
 /// The room that everyone is in at first, and that always exists.
 pub const FIRST_ROOM: &str = "lobby";

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::log::{Cursor, Log};
-use super::session::RoomId;
+use super::room_id::RoomId;
 
 /// Replies and parts of logs that wait for one session, in the order in which it gets them.
 #[derive(Debug, Default)]

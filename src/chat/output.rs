@@ -10,7 +10,8 @@ use crate::engine::{ConnectionId, Now, Output, Written};
 use super::log::{Cursor, Log};
 use super::outbox::{Content, Skip};
 use super::room::Flush;
-use super::session::{Extras, RoomId};
+use super::room_id::RoomId;
+use super::session::Extras;
 use super::{Chat, render};
 
 /// What was offered to the socket last, to be counted as written.

@@ -15,7 +15,8 @@ use crate::engine::{ConnectionId, Moment};
 use crate::limits;
 
 use super::log::{Kind, Log};
-use super::session::{RoomId, Sessions};
+use super::room_id::RoomId;
+use super::session::Sessions;
 
 /// Where the room stands between a post and everyone having it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

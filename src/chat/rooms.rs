@@ -12,7 +12,8 @@ use super::log::Kind;
 use super::outbox::{Skip, Span};
 use super::render::{self, Message};
 use super::room::{Announcement, Flush, Roll, Room, SHRINK_AFTER};
-use super::session::{Extras, Membership, Pause, RoomId};
+use super::room_id::RoomId;
+use super::session::{Extras, Membership, Pause};
 use super::{Chat, FIRST_ROOM, Timer};
 
 impl Chat {

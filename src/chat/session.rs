@@ -6,32 +6,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::num::NonZeroU32;
 
 use crate::codec::line::LineDecoder;
 use crate::engine::{ConnectionId, Moment, Peer};
 
 use super::log::Cursor;
 use super::outbox::{Outbox, Skip};
-
-/// Names a room for as long as it exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RoomId(NonZeroU32);
-
-impl RoomId {
-    /// The id of the room at `index`.
-    #[must_use]
-    pub fn new(index: usize) -> Self {
-        let number = u32::try_from(index + 1).ok().and_then(NonZeroU32::new);
-        RoomId(number.expect("invariant: `rooms_max` is far below 2^32"))
-    }
-
-    /// The index of the room.
-    #[must_use]
-    pub fn index(self) -> usize {
-        self.0.get() as usize - 1
-    }
-}
+use super::room_id::RoomId;
 
 /// A session's place in one room.
 #[derive(Clone, Copy, Debug)]
