@@ -147,3 +147,32 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), 20) as server:
     tool.output.expect("-- bye --");
     assert!(tool.output.rest_lines().is_empty());
 }
+
+#[test]
+fn a_terminal_that_nobody_reads_does_not_stop_the_log_or_the_loop() {
+    if !is_installed("python3") {
+        return;
+    }
+    // Standard error is a terminal as after Ctrl-S: what is logged there is never read.
+    let script = r#"
+import os, pty, socket, subprocess, sys
+terminal, errors = pty.openpty()
+server = subprocess.Popen([sys.argv[1], "serve", "--listen", "127.0.0.1:0", "-v", "--rate", "off"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
+try:
+    port = int(server.stdout.readline().rsplit(b":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port), 20) as ann:
+        replies = ann.makefile("rb")
+        for number in range(60):
+            ann.sendall(b"%06d %s\n" % (number, b"y" * 3000))
+            while b": %06d " % number not in replies.readline():
+                pass
+finally:
+    server.kill()
+    server.wait()
+"#;
+    let server = env!("CARGO_BIN_EXE_onepoll");
+    let output = std::process::Command::new("python3").args(["-c", script, server]).output();
+    let output = output.expect("python3 runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
