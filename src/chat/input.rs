@@ -5,7 +5,6 @@ use ::log::debug;
 use crate::codec::line::Decoded;
 use crate::codec::text;
 use crate::engine::{Action, ConnectionId, Now, Reason};
-use crate::limits;
 
 use super::session::Pause;
 use super::{Chat, Timer, render};
@@ -30,10 +29,9 @@ impl Chat {
                 return bytes.len();
             }
             session.active_at = now.moment;
-            if self.must_read_first(id) {
+            if session.must_read_first() {
                 break;
             }
-            let Some(session) = self.sessions.get_mut(id) else { break };
             let is_first = !session.has_spoken && !self.config.is_raw();
             if is_first && looks_like_tls(&bytes[done..]) {
                 self.refuse_protocol(now, id, "TLS; connect without it");
@@ -84,7 +82,7 @@ impl Chat {
         }
         let before = session.decoder;
         if let Some(line) = session.decoder.decode_last(rest) {
-            if self.must_read_first(id) || self.handle_line(now, id, line) == Flow::Wait {
+            if session.must_read_first() || self.handle_line(now, id, line) == Flow::Wait {
                 if let Some(session) = self.sessions.get_mut(id) {
                     session.decoder = before;
                 }
@@ -96,27 +94,10 @@ impl Chat {
         true
     }
 
-    /// Whether so much waits for this session that its commands have to wait too.
-    fn must_read_first(&mut self, id: ConnectionId) -> bool {
-        let Some(session) = self.sessions.get_mut(id) else { return false };
-        let bound =
-            if session.is_console() { limits::CONSOLE_PRIVATE_BYTES_MAX } else { limits::PRIVATE_BYTES_MAX };
-        let skips = session.extras.as_ref().map_or(0, |extras| extras.skips.len());
-        let must = session.private_bytes() >= bound || skips >= limits::SKIPPED_SPANS_MAX;
-        if must {
-            session.pause = Pause::Output;
-        }
-        must
-    }
-
-    /// Called when output was taken: the opposite of [`Chat::must_read_first`].
+    /// Called when output was taken: the opposite of `Session::must_read_first`.
     pub(super) fn resume_reader(&mut self, id: ConnectionId) {
         let Some(session) = self.sessions.get(id) else { return };
-        let skips = session.extras.as_ref().map_or(0, |extras| extras.skips.len());
-        if session.pause == Pause::Output
-            && session.private_bytes() <= limits::PRIVATE_BYTES_MAX / 2
-            && skips <= limits::SKIPPED_SPANS_MAX / 2
-        {
+        if session.pause == Pause::Output && session.has_read_enough() {
             self.resume(id, Pause::Output);
         }
     }

@@ -58,6 +58,8 @@ pub struct Log {
     /// Behind the newest record.
     end: Cursor,
     bytes_max: usize,
+    /// Records that are kept at most, so that their marks take at most half of the bytes' memory.
+    records_max: usize,
 }
 
 impl Log {
@@ -70,6 +72,7 @@ impl Log {
             base: Cursor::default(),
             end: Cursor::default(),
             bytes_max,
+            records_max: (bytes_max / limits::LOG_BYTES_PER_RECORD_MIN).max(limits::LOG_RECORDS_MIN),
         }
     }
 
@@ -101,7 +104,7 @@ impl Log {
     #[must_use]
     pub fn base_after(&self, length: usize) -> u64 {
         let excess = (self.bytes.len() + length).saturating_sub(self.bytes_max);
-        let excess_records = (self.marks.len() + 1).saturating_sub(self.records_max());
+        let excess_records = (self.marks.len() + 1).saturating_sub(self.records_max);
         if excess == 0 && excess_records == 0 {
             return self.base.offset;
         }
@@ -116,8 +119,7 @@ impl Log {
     pub fn append(&mut self, kind: Kind, parts: &[&[u8]]) {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         debug_assert!(length > 0 && length <= self.bytes_max);
-        let records_max = self.records_max();
-        while (self.bytes.len() + length > self.bytes_max || self.marks.len() >= records_max)
+        while (self.bytes.len() + length > self.bytes_max || self.marks.len() >= self.records_max)
             && !self.marks.is_empty()
         {
             self.drop_oldest();
@@ -216,11 +218,6 @@ impl Log {
         let Some(first) = marks.find(|mark| mark.messages() == 1) else { return (to, to) };
         let end = marks.find(|mark| mark.messages() == 0).map_or(to, |mark| mark.start());
         (first.start(), end)
-    }
-
-    /// Records that are kept at most, so that their marks take at most half of the bytes' memory.
-    fn records_max(&self) -> usize {
-        (self.bytes_max / limits::LOG_BYTES_PER_RECORD_MIN).max(limits::LOG_RECORDS_MIN)
     }
 
     fn drop_oldest(&mut self) {

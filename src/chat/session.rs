@@ -9,6 +9,7 @@ use std::fmt;
 
 use crate::codec::line::LineDecoder;
 use crate::engine::{ConnectionId, Moment, Peer};
+use crate::limits;
 
 use super::log::Cursor;
 use super::outbox::{Outbox, Skip};
@@ -180,6 +181,28 @@ impl Session {
         if self.extras.as_ref().is_some_and(|extras| extras.is_empty()) {
             self.extras = None;
         }
+    }
+
+    /// Whether so much waits for this session that its commands have to wait too: then they do.
+    #[must_use]
+    pub fn must_read_first(&mut self) -> bool {
+        let Some(extras) = &self.extras else { return false };
+        let is_console = self.is_console();
+        let bytes_max =
+            if is_console { limits::CONSOLE_PRIVATE_BYTES_MAX } else { limits::PRIVATE_BYTES_MAX };
+        let must = extras.outbox.bytes() >= bytes_max || extras.skips.len() >= limits::SKIPPED_SPANS_MAX;
+        if must {
+            self.pause = Pause::Output;
+        }
+        must
+    }
+
+    /// Whether its commands need not wait any more.
+    #[must_use]
+    pub fn has_read_enough(&self) -> bool {
+        let Some(extras) = &self.extras else { return true };
+        extras.outbox.bytes() <= limits::PRIVATE_BYTES_MAX / 2
+            && extras.skips.len() <= limits::SKIPPED_SPANS_MAX / 2
     }
 
     /// Bytes that waiting replies take.
