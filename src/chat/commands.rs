@@ -160,7 +160,7 @@ impl Chat {
         self.tell(id, &format!("you are now {name}"));
         for room in rooms {
             let people = self.rooms.get(room.index()).map_or(0, |room| room.people());
-            if self.config.notices && people <= self.config.notice_members_max {
+            if self.config.announces_to(people) {
                 let text = format!("-- {before} is now {name} --\n");
                 self.announce_later(room, Announcement { kind: Kind::Notice, text, except: Some(id) });
             }

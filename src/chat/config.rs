@@ -123,6 +123,12 @@ impl Config {
         self.format == Format::Raw
     }
 
+    /// Whether joins, leaves and renames are announced in a room of so many people.
+    #[must_use]
+    pub fn announces_to(&self, people: usize) -> bool {
+        self.notices && !self.is_raw() && (1..=self.notice_members_max).contains(&people)
+    }
+
     /// Whether lines that begin with a slash are commands.
     #[must_use]
     pub fn has_commands(&self) -> bool {

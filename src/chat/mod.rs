@@ -1,10 +1,11 @@
 //! The chat server as an [`Engine`]: rooms are logs, members are cursors, nothing here does I/O.
 //!
 //! In reading order: [`log`] and [`room`] are the idea, [`session`] is what a connection costs and
-//! [`outbox`] what waits for it, [`config`] is what an operator can choose, [`render`] what text looks like,
-//! [`names`] who may be called what. The engine itself is split by direction: `input` (lines in, back-pressure), `rooms` (joining,
-//! leaving, posting), `output` (who is written what next), `commands` and `console` (what people and
-//! the operator can ask for). This file holds the state that they share and the dispatch.
+//! [`outbox`] what waits for it, [`config`] is what an operator can choose, [`render`] what text looks
+//! like, [`names`] who may be called what. The engine itself is split by direction: `input` (lines in,
+//! back-pressure), `rooms` (joining, leaving, posting), `output` (who is written what next), `commands`
+//! and `console` (what people and the operator can ask for). This file holds the state that they share
+//! and the dispatch.
 
 pub mod config;
 pub mod log;

@@ -105,7 +105,7 @@ impl Outbox {
         self.items.push_back(Item { due: None, content: Content::Span(span) });
     }
 
-    /// The session left the room, of whose log it is still due `from..to` but for `skips`: the spans
+    /// The session left the room, of whose log it is still due `from..to` but for its `skips`: the spans
     /// go to where they would have been written, between the replies that are due in that room.
     /// Returns their number.
     pub fn release_room(
@@ -146,7 +146,7 @@ impl Outbox {
     ) -> usize {
         let mut next = from;
         while next.offset < to.offset {
-            let skip = skips.iter().find(|skip| skip.room == room && skip.to > next.offset);
+            let skip = skips.iter().find(|skip| skip.to > next.offset);
             let stop = match skip.filter(|skip| skip.from < to.offset) {
                 Some(skip) if skip.from <= next.offset => {
                     next =

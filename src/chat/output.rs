@@ -240,7 +240,10 @@ impl Chat {
             Written::All => {}
             Written::Blocked | Written::OutOfBudget => self.lag(id),
         }
-        self.resume_reader(id);
+        // Who takes everything is resumed once it has it all: see `caught_up`.
+        if written != Written::All {
+            self.resume_reader(id);
+        }
         if was_lagging && bytes > 0 {
             self.resume_waiting_for(id);
         }

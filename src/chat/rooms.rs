@@ -319,17 +319,13 @@ impl Chat {
     /// Turns who joined and who left so far into announcements, so that what comes next comes after.
     fn close_rolls(&mut self, room_id: RoomId) {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
-        let is_told = self.config.notices && !self.config.is_raw() && !self.is_stopping;
+        let is_told = !self.is_stopping && self.config.announces_to(room.people());
         let place = if room_id == self.first_room { String::new() } else { format!(" {}", room.name) };
         let joined = (std::mem::take(&mut room.joined), "joined");
         let left = (std::mem::take(&mut room.left), "left");
         let in_order = if std::mem::take(&mut room.left_first) { [left, joined] } else { [joined, left] };
         for (roll, verb) in in_order {
-            if is_told
-                && !roll.is_empty()
-                && room.people() > 0
-                && room.people() <= self.config.notice_members_max
-            {
+            if is_told && !roll.is_empty() {
                 let Roll { first, .. } = roll;
                 room.announcements.push(Announcement {
                     kind: Kind::Notice,

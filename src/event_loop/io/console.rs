@@ -92,7 +92,7 @@ impl Console {
         let mut written = 0;
         for part in parts {
             for chunk in part.chunks(chunk_bytes(stdout())) {
-                match write_some(chunk) {
+                match write_some(stdout(), chunk) {
                     Ok(bytes) => {
                         written += bytes;
                         if bytes < chunk.len() {
@@ -115,15 +115,16 @@ pub(super) fn chunk_bytes(descriptor: BorrowedFd<'_>) -> usize {
     if descriptor.is_terminal() { TERMINAL_BYTES } else { PIPE_BYTES }
 }
 
-fn write_some(chunk: &[u8]) -> io::Result<usize> {
-    if !is_ready(stdout(), PollFlags::OUT)? {
+/// Writes without blocking a chunk of at most [`chunk_bytes`]; `WouldBlock` where nothing is taken.
+pub(super) fn write_some(descriptor: BorrowedFd<'_>, chunk: &[u8]) -> io::Result<usize> {
+    if !is_ready(descriptor, PollFlags::OUT)? {
         return Err(io::ErrorKind::WouldBlock.into());
     }
-    Ok(rustix::io::write(stdout(), chunk)?)
+    Ok(rustix::io::write(descriptor, chunk)?)
 }
 
 /// Whether the descriptor can be read or written without blocking, or has an end or an error to tell.
-pub(super) fn is_ready(descriptor: impl AsFd, flags: PollFlags) -> io::Result<bool> {
+fn is_ready(descriptor: impl AsFd, flags: PollFlags) -> io::Result<bool> {
     let mut polled = [PollFd::new(&descriptor, flags)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     rustix::event::poll(&mut polled, Some(&at_once))?;

@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 
 use nix::sys::signal::{SigSet, Signal};
-use rustix::event::PollFlags;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::stdio::stderr;
+
+use super::console;
 
 /// Raises the limit of open descriptors as far as it goes, and returns it.
 #[must_use]
@@ -49,12 +50,12 @@ impl Write for StandardError {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.dropped_lines > 0 {
             let note = format!("onepoll: log: {} lines were dropped: nobody read them\n", self.dropped_lines);
-            if write_if_ready(note.as_bytes()) {
+            if console::write_some(stderr(), note.as_bytes()).is_ok() {
                 self.dropped_lines = 0;
             }
         }
-        for chunk in line.chunks(super::console::chunk_bytes(stderr())) {
-            if self.dropped_lines > 0 || !write_if_ready(chunk) {
+        for chunk in line.chunks(console::chunk_bytes(stderr())) {
+            if self.dropped_lines > 0 || console::write_some(stderr(), chunk).is_err() {
                 self.dropped_lines += 1;
                 break;
             }
@@ -65,9 +66,4 @@ impl Write for StandardError {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-fn write_if_ready(chunk: &[u8]) -> bool {
-    super::console::is_ready(stderr(), PollFlags::OUT).unwrap_or(false)
-        && rustix::io::write(stderr(), chunk).is_ok()
 }
