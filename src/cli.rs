@@ -4,6 +4,7 @@ mod chat;
 mod logging;
 mod parse;
 mod serve;
+mod service;
 
 use std::fmt::Display;
 use std::process::ExitCode;

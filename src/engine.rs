@@ -94,13 +94,50 @@ impl From<SocketAddr> for Peer {
     }
 }
 
-/// What to connect to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Inet(address, port) => SocketAddr::new(*address, *port).fmt(f),
+            Peer::Unix => f.write_str("unix"),
+            Peer::Console => f.write_str("console"),
+        }
+    }
+}
+
+/// What to listen on, to connect to, or to send to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// A TCP address.
-    Inet(SocketAddr),
+    Tcp(SocketAddr),
     /// The path of a Unix stream socket.
     Unix(PathBuf),
+    /// A UDP address.
+    Udp(SocketAddr),
+    /// The path of a Unix datagram socket; one that begins with NUL is an abstract name (unix(7)).
+    Unixgram(PathBuf),
+}
+
+impl Endpoint {
+    /// Whether datagrams are exchanged with it, not a stream of bytes.
+    #[must_use]
+    pub fn is_datagram(&self) -> bool {
+        matches!(self, Endpoint::Udp(_) | Endpoint::Unixgram(_))
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Tcp(address) => address.fmt(f),
+            Endpoint::Udp(address) => write!(f, "udp:{address}"),
+            Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
+            Endpoint::Unixgram(path) => match path.to_string_lossy().strip_prefix('\0') {
+                // As `ss -x` shows abstract names.
+                Some(name) => write!(f, "unixgram:@{name}"),
+                None => write!(f, "unixgram:{}", path.display()),
+            },
+        }
+    }
 }
 
 /// Why a connection was closed, or not let in: told to the client, the log and the operator.
@@ -209,6 +246,15 @@ impl<'a> Output<'a> {
     }
 }
 
+/// A datagram that waits to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram<'a> {
+    /// To whom; `None`: to the peer that the socket is connected to.
+    pub to: Option<&'a Endpoint>,
+    /// What; it may be empty, which is a datagram too.
+    pub bytes: &'a [u8],
+}
+
 /// How a write ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
@@ -230,7 +276,7 @@ pub enum Action {
     FinishOutput(ConnectionId),
     /// Offer input again to a connection for which [`Engine::wants_input`] was false.
     Resume(ConnectionId),
-    /// Open a connection: [`Engine::handle_connected`] or [`Engine::handle_connect_failed`] follows.
+    /// Open a connection, or a datagram socket with one peer: [`Engine::handle_connected`] or [`Engine::handle_connect_failed`] follows.
     Connect(Endpoint),
     /// Accept nobody any more, and end when all connections are closed, or after this time.
     Stop(Duration),
@@ -258,7 +304,8 @@ pub trait Engine {
     /// A peer connected to a listener, or the console opened.
     fn handle_accepted(&mut self, now: Now, id: ConnectionId, peer: Peer);
 
-    /// An [`Action::Connect`] succeeded. Programs that never connect need not have it.
+    /// An [`Action::Connect`] succeeded: for datagrams, that says nothing of anybody being there. Programs
+    /// that never connect need not have it.
     fn handle_connected(&mut self, _now: Now, _id: ConnectionId, _peer: Peer) {}
 
     /// An [`Action::Connect`] failed.
@@ -274,6 +321,25 @@ pub trait Engine {
     /// The peer will send no more. `rest` is what `handle_bytes` left unconsumed. False where that has
     /// to wait: it is called again after [`Action::Resume`].
     fn handle_eof(&mut self, now: Now, id: ConnectionId, rest: &[u8]) -> bool;
+
+    /// A bound datagram socket is there: an id like a connection's, but what comes and goes are whole
+    /// datagrams ([`handle_datagram`](Engine::handle_datagram), [`poll_datagram`](Engine::poll_datagram)),
+    /// from and to anybody. Programs that bind none need none of the four.
+    fn handle_bound(&mut self, _now: Now, _id: ConnectionId) {}
+
+    /// A datagram arrived, which may be empty; `from`: its sender, where that can be answered.
+    fn handle_datagram(&mut self, _now: Now, _id: ConnectionId, _from: Option<&Endpoint>, _bytes: &[u8]) {}
+
+    /// A datagram was lost, one that was sent or one that came; the socket goes on.
+    fn handle_datagram_lost(&mut self, _now: Now, _id: ConnectionId, _error: std::io::Error) {}
+
+    /// The datagram to be sent next on this socket. [`handle_written`](Engine::handle_written) tells with
+    /// [`Written::All`] that it is done with, which says nothing of whether it will arrive, and with
+    /// [`Written::Blocked`] that it is not: then nothing for the same receiver may be offered before
+    /// [`handle_writable`](Engine::handle_writable).
+    fn poll_datagram(&mut self, _now: Now, _id: ConnectionId) -> Option<Datagram<'_>> {
+        None
+    }
 
     /// Whether the engine takes input from this connection now; false is back-pressure.
     fn wants_input(&self, id: ConnectionId) -> bool;

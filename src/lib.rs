@@ -25,4 +25,9 @@ pub mod codec;
 pub mod deadlines;
 pub mod engine;
 pub mod event_loop;
+#[cfg(feature = "course")]
+pub mod lab;
 pub mod limits;
+pub mod output_queues;
+#[cfg(feature = "course")]
+pub mod servers;

@@ -18,6 +18,13 @@ pub const CONNECTION_READS_PER_TURN_MAX: usize = 4;
 /// Reads from all connections in a turn; bounds how long a turn can keep the others waiting.
 pub const READS_PER_TURN_MAX: usize = 1024;
 
+/// Bytes of a datagram: more than UDP can carry (65,507 over IPv4). A longer one, which Unix sockets
+/// allow, is lost, and the program told.
+pub const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
+
+/// Datagrams received from a socket in a turn, and the most sent on it.
+pub const DATAGRAMS_PER_TURN_MAX: usize = 64;
+
 /// Connections accepted from one listener in a turn (P4).
 pub const ACCEPTS_PER_TURN_MAX: usize = 64;
 

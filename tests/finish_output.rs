@@ -75,7 +75,7 @@ fn the_peer_sees_the_end_of_the_output_and_is_still_heard() {
     let address = listener.local_addr().expect("an address");
     let system = System::new(SocketOptions { send_buffer_bytes: 4096 }).expect("a poll");
     let engine = HalfCloser {
-        actions: vec![Action::Connect(Endpoint::Inet(address))],
+        actions: vec![Action::Connect(Endpoint::Tcp(address))],
         ready: None,
         unsent: b"hello",
         heard: Vec::new(),

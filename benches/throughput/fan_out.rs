@@ -35,7 +35,7 @@ struct Room {
 impl Room {
     fn new(members: usize) -> Self {
         let options = SocketOptions::default();
-        let any_port = Endpoint::Inet(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let any_port = Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let listener = Listener::bind(&any_port, &options).expect("port 0 is free");
         let port = listener.port().expect("TCP has ports");
         let config = Config { clients_max: members, rate: None, ..Config::default() };

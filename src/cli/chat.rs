@@ -5,7 +5,7 @@ mod terminal;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{IsTerminal, Write};
 
-use super::{Exit, complain};
+use super::{Exit, complain, parse};
 use crate::clients::chat::{Client, Host, Outcome, Settings, Style};
 use crate::engine::Peer;
 use crate::event_loop::EventLoop;
@@ -20,7 +20,7 @@ use terminal::RawTerminal;
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
     /// Where the server is: HOST:PORT, [V6]:PORT, :PORT (this machine) or unix:PATH
-    #[arg(value_name = "ADDR", default_value = "127.0.0.1:60000")]
+    #[arg(value_name = "ADDR", default_value = "127.0.0.1:60000", value_parser = parse::stream_address)]
     address: Address,
 
     /// Be called NAME

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::chat::config::{Rate, SlowPolicy};
+use crate::event_loop::address::Address;
 
 /// `512`, `64K`, `1M`: bytes.
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
@@ -15,6 +16,15 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
     };
     let number: usize = digits.parse().map_err(|_| "a number of bytes, as 512, 64K or 1M".to_string())?;
     number.checked_mul(unit).ok_or_else(|| "more bytes than there can be".into())
+}
+
+/// An address that peers connect to, not one that they send datagrams to.
+pub(super) fn stream_address(text: &str) -> Result<Address, String> {
+    let address: Address = text.parse()?;
+    if address.is_datagram() {
+        return Err("needs a stream: HOST:PORT or unix:PATH, not udp: or unixgram:".into());
+    }
+    Ok(address)
 }
 
 /// `2`, `0.5`: seconds.

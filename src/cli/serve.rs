@@ -1,22 +1,20 @@
-//! `onepoll serve`: arguments to a configuration, listeners, and the loop.
+//! `onepoll serve`: arguments to a configuration of the chat server.
 
-use std::io::Write;
-use std::path::Path;
-
-use jiff::tz::TimeZone;
-use log::{info, warn};
 use std::io::IsTerminal;
+use std::path::Path;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+use log::info;
+
 use super::parse::{self, RateLimit};
+use super::service::Service;
 use super::{Exit, complain, logging};
 use crate::chat::Chat;
 use crate::chat::config::{Config, Format, Rate, SlowPolicy};
 use crate::codec::text;
-use crate::engine::{Endpoint, Peer};
-use crate::event_loop::address::Address;
-use crate::event_loop::io::{self, BindError, Console, Listener, SocketOptions, Stream, System};
-use crate::event_loop::{End, EventLoop};
+use crate::event_loop::address::{Address, Transport};
+use crate::event_loop::io::{self, SocketOptions};
 use crate::limits;
 
 /// The arguments of `onepoll serve`.
@@ -25,7 +23,7 @@ use crate::limits;
 pub(super) struct Arguments {
     /// Where to listen: HOST:PORT, [V6]:PORT, :PORT (both families) or unix:PATH; several at once,
     /// port 0 for any free one [default: 127.0.0.1:60000]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = parse::stream_address)]
     listen: Vec<Address>,
 
     /// How messages look: with time and name, as the classic tutorial server, the bare line, "ack LINE"
@@ -135,115 +133,12 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Err(why) => return complain(Exit::Usage, why),
     };
     let options = SocketOptions { send_buffer_bytes: arguments.send_buffer };
-    let default = [Address::Host("127.0.0.1".into(), 60000)];
+    let default = [Address::Host(Transport::Tcp, "127.0.0.1".into(), 60000)];
     let addresses = if arguments.listen.is_empty() { &default[..] } else { &arguments.listen[..] };
-    match serve(config, options, addresses, arguments.linger) {
-        Ok(exit) => exit,
-        Err(error) => complain(Exit::Failed, format!("serve: {error}")),
-    }
-}
-
-fn serve(
-    config: Config,
-    options: SocketOptions,
-    addresses: &[Address],
-    linger: Duration,
-) -> std::io::Result<Exit> {
-    io::keep_ignored_signals_away();
-    let system = System::new(options)?;
-    let waker = system.waker();
-    // Before anything is bound: whoever reads an address below may signal at once.
-    ctrlc::set_handler(move || waker.wake()).map_err(std::io::Error::other)?;
     let drain = config.drain;
-    let mut event_loop = EventLoop::new(system, Chat::new(config), linger);
-    let mut bound = Vec::new();
-    for address in addresses {
-        match bind(address, &options) {
-            Ok(listeners) => bound.extend(listeners),
-            Err(error) => return Ok(complain(Exit::CannotBind, error)),
-        }
-    }
-    for listener in bound {
-        let address = listener.address();
-        event_loop.listen(listener)?;
-        info!("listening on {address}");
-        // A closed standard output is no reason not to serve.
-        let _ = writeln!(std::io::stdout(), "listening on {address}");
-    }
-    let _ = std::io::stdout().flush();
-    if let Err(error) = event_loop.adopt(Stream::Console(Console::new()), Peer::Console) {
-        warn!("console: standard input cannot be watched: {error}");
-    }
-    Ok(match event_loop.run()? {
-        End::Done => Exit::Done,
-        End::Overdue(connections) => {
-            warn!("{connections} connections did not take what was due to them in {drain:?} (--drain)");
-            Exit::Done
-        }
-        End::CutShort(connections) => complain(
-            Exit::Failed,
-            format!("ended at once by a second signal: {connections} connections were cut off"),
-        ),
-    })
-}
-
-/// All listeners of one address. Where a name or `:PORT` has several, one that the machine lacks (a
-/// family that is turned off) is left out, unless none is left.
-fn bind(address: &Address, options: &SocketOptions) -> Result<Vec<Listener>, BindError> {
-    let unknown = |error: std::io::Error| BindError {
-        address: address.to_string(),
-        error,
-        remedy: Some("is the name right?".into()),
-    };
-    let endpoints = address.to_listen().map_err(unknown)?;
-    let mut attempts_left = PORT_ATTEMPTS;
-    loop {
-        match bind_all(&endpoints, options) {
-            // Port 0 of one family became a port that another program has in the other.
-            Err(error)
-                if matches!(address, Address::Any(0) | Address::Host(_, 0))
-                    && error.error.kind() == std::io::ErrorKind::AddrInUse
-                    && attempts_left > 0 =>
-            {
-                attempts_left -= 1;
-            }
-            bound => return bound,
-        }
-    }
-}
-
-const PORT_ATTEMPTS: u32 = 16;
-
-fn bind_all(endpoints: &[Endpoint], options: &SocketOptions) -> Result<Vec<Listener>, BindError> {
-    let mut bound: Vec<Listener> = Vec::new();
-    let mut missing = None;
-    for endpoint in endpoints {
-        let mut endpoint = endpoint.clone();
-        if let Endpoint::Inet(address) = &mut endpoint
-            && address.port() == 0
-            && let Some(port) = bound.first().and_then(Listener::port)
-        {
-            address.set_port(port);
-        }
-        match Listener::bind(&endpoint, options) {
-            Ok(listener) => bound.push(listener),
-            Err(error) if endpoints.len() > 1 && is_missing(&error.error) => {
-                warn!("{error}");
-                missing = Some(error);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    match missing {
-        Some(error) if bound.is_empty() => Err(error),
-        _ => Ok(bound),
-    }
-}
-
-fn is_missing(error: &std::io::Error) -> bool {
-    use rustix::io::Errno;
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+    Service { name: "serve", addresses, options, linger: arguments.linger, drain, has_console: true }
+        .run(Chat::new(config))
+        .exit
 }
 
 fn config(arguments: &Arguments, descriptors: u64) -> Result<Config, String> {

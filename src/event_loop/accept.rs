@@ -68,8 +68,23 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     }
 
     pub(super) fn connect(&mut self, now: Now, endpoint: &Endpoint) {
+        if endpoint.is_datagram() {
+            return self.connect_datagrams(now, endpoint);
+        }
         match self.io.connect(endpoint).and_then(|stream| self.insert(stream, State::Connecting)) {
             Ok(id) => self.deadlines.set(now.moment + limits::CONNECT_TIMEOUT, Timer::Connect(id)),
+            Err(error) => self.engine.handle_connect_failed(now, error),
+        }
+    }
+
+    /// There is nobody to wait for: whether anybody is there, the first answer shows.
+    fn connect_datagrams(&mut self, now: Now, endpoint: &Endpoint) {
+        let opened = self.io.connect(endpoint).and_then(|stream| {
+            let peer = self.io.connected(&stream)?;
+            Ok((self.insert_datagrams(stream)?, peer))
+        });
+        match opened {
+            Ok((id, peer)) => self.engine.handle_connected(now, id, peer),
             Err(error) => self.engine.handle_connect_failed(now, error),
         }
     }

@@ -44,6 +44,8 @@ pub(super) struct Connection<S> {
     pub(super) has_moved: bool,
     /// It has no events for reading, as a file has none.
     pub(super) is_always_readable: bool,
+    /// It is a datagram socket: no peer, no end.
+    pub(super) is_datagram: bool,
     /// Once all is written, the peer is to be told that no more will come; false again once it was.
     pub(super) is_finishing: bool,
 }
@@ -63,6 +65,7 @@ impl<S> Connection<S> {
             is_blocked: false,
             has_moved: false,
             is_always_readable: false,
+            is_datagram: false,
             is_finishing: false,
         }
     }

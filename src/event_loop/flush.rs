@@ -27,6 +27,9 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     fn flush(&mut self, now: Now, id: ConnectionId) {
         let slot = id.slot();
         let connection = &mut self.connections[slot];
+        if connection.is_datagram {
+            return self.send_datagrams(now, id);
+        }
         for _ in 0..limits::CONNECTION_WRITES_PER_TURN_MAX {
             let output = self.engine.poll_output(now, id);
             let offered = output.len();
@@ -64,7 +67,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         self.over_budget.push(id);
     }
 
-    fn block(&mut self, now: Now, id: ConnectionId, bytes: usize) {
+    pub(super) fn block(&mut self, now: Now, id: ConnectionId, bytes: usize) {
         self.engine.handle_written(now, id, bytes, Written::Blocked);
         let connection = &mut self.connections[id.slot()];
         connection.has_moved |= bytes > 0;

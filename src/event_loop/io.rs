@@ -8,7 +8,9 @@
 //! There are no threads here, with one exception that is not ours: the `ctrlc` crate starts a helper
 //! whose handler does nothing but call [`Waker::wake`].
 
+mod bind;
 mod console;
+mod datagram;
 mod listen;
 mod process;
 
@@ -18,15 +20,17 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mio::net::{TcpStream, UnixStream};
+use mio::net::{TcpStream, UdpSocket, UnixDatagram, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
 use crate::engine::{Endpoint, Moment, Now, Peer};
 use crate::limits;
 
+pub use bind::{BindError, Bound, SocketFile};
 pub use console::Console;
-pub use listen::{BindError, Listener, SocketOptions};
+pub use datagram::Datagrams;
+pub use listen::{Listener, SocketOptions};
 pub use process::{StandardError, keep_ignored_signals_away, raise_descriptor_limit};
 
 /// What an event is about.
@@ -139,6 +143,33 @@ pub trait Io {
     /// # Errors
     /// Those of the system.
     fn shutdown_write(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
+
+    /// Receives a datagram, and its sender, if that can be answered. The length is the datagram's own:
+    /// what is beyond the buffer's is lost. A system without datagrams need not have this.
+    ///
+    /// # Errors
+    /// `WouldBlock` where none is there; what became of earlier ones that were sent (udp(7)).
+    fn receive(
+        &mut self,
+        _stream: &mut Self::Stream,
+        _buffer: &mut [u8],
+    ) -> io::Result<(usize, Option<Endpoint>)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Sends a datagram, whole or not at all; `None`: to the peer that the socket is connected to. A
+    /// system without datagrams need not have this.
+    ///
+    /// # Errors
+    /// `WouldBlock` where there is no room; any other is about this datagram, or an earlier one.
+    fn send_to(
+        &mut self,
+        _stream: &mut Self::Stream,
+        _to: Option<&Endpoint>,
+        _bytes: &[u8],
+    ) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// The real operating system.
@@ -151,6 +182,8 @@ pub struct System {
     options: SocketOptions,
     /// Given up for a moment when no descriptor is left, so that a newcomer can be told.
     reserve: Option<File>,
+    /// Of the datagram sockets, which are removed with the loop.
+    files: Vec<SocketFile>,
 }
 
 /// Wakes a loop from outside: from a signal handler's thread, say. Each wake is told as one
@@ -173,6 +206,10 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A Unix stream connection.
     Unix(UnixStream),
+    /// A UDP socket.
+    Udp(UdpSocket),
+    /// A Unix datagram socket.
+    Unixgram(UnixDatagram),
     /// Standard input and output.
     Console(Console),
 }
@@ -198,7 +235,14 @@ impl System {
             began: Instant::now(),
             options,
             reserve: open_reserve(),
+            files: Vec::new(),
         })
+    }
+
+    /// Takes a bound datagram socket in, for [`EventLoop::open_datagrams`](super::EventLoop::open_datagrams).
+    pub(super) fn adopt_datagrams(&mut self, datagrams: Datagrams) -> Stream {
+        self.files.extend(datagrams.file);
+        datagrams.socket
     }
 
     /// What wakes this loop.
@@ -221,6 +265,8 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => Some(SockRef::from(stream)),
             Stream::Unix(stream) => Some(SockRef::from(stream)),
+            Stream::Udp(socket) => Some(SockRef::from(socket)),
+            Stream::Unixgram(socket) => Some(SockRef::from(socket)),
             Stream::Console(_) => None,
         }
     }
@@ -232,6 +278,8 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => Some(apply(stream)),
             Stream::Unix(stream) => Some(apply(stream)),
+            Stream::Udp(socket) => Some(apply(socket)),
+            Stream::Unixgram(socket) => Some(apply(socket)),
             Stream::Console(_) => None,
         }
     }
@@ -307,13 +355,15 @@ impl Io for System {
 
     fn connect(&mut self, endpoint: &Endpoint) -> io::Result<Stream> {
         let stream = match endpoint {
-            Endpoint::Inet(address) => {
+            Endpoint::Tcp(address) => {
                 let stream = TcpStream::connect(*address)?;
                 stream.set_nodelay(true)?;
                 listen::set_keepalive(&SockRef::from(&stream))?;
                 Stream::Tcp(stream)
             }
             Endpoint::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
+            Endpoint::Udp(address) => Stream::Udp(datagram::connect_udp(*address)?),
+            Endpoint::Unixgram(path) => Stream::Unixgram(datagram::connect_unix(path)?),
         };
         Ok(stream)
     }
@@ -330,6 +380,8 @@ impl Io for System {
                 Some(error) => Err(error),
                 None => stream.peer_addr().map(|_| Peer::Unix),
             },
+            Stream::Udp(socket) => socket.peer_addr().map(Peer::from),
+            Stream::Unixgram(_) => Ok(Peer::Unix),
             Stream::Console(_) => Ok(Peer::Console),
         }
     }
@@ -375,6 +427,7 @@ impl Io for System {
         match stream {
             Stream::Tcp(stream) => stream.read(buffer),
             Stream::Unix(stream) => stream.read(buffer),
+            Stream::Udp(_) | Stream::Unixgram(_) => Err(io::ErrorKind::Unsupported.into()),
             Stream::Console(console) => console.read(buffer),
         }
     }
@@ -392,6 +445,7 @@ impl Io for System {
             Stream::Tcp(stream) => stream.write_vectored(&slices),
             Stream::Unix(stream) if parts[1].is_empty() => send(&*stream, parts[0]),
             Stream::Unix(stream) => stream.write_vectored(&slices),
+            Stream::Udp(_) | Stream::Unixgram(_) => Err(io::ErrorKind::Unsupported.into()),
             Stream::Console(console) => console.write(parts),
         }
     }
@@ -400,7 +454,23 @@ impl Io for System {
         match stream {
             Stream::Tcp(stream) => stream.shutdown(std::net::Shutdown::Write).map(|()| true),
             Stream::Unix(stream) => stream.shutdown(std::net::Shutdown::Write).map(|()| true),
-            Stream::Console(_) => Ok(false),
+            Stream::Udp(_) | Stream::Unixgram(_) | Stream::Console(_) => Ok(false),
+        }
+    }
+
+    fn receive(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> io::Result<(usize, Option<Endpoint>)> {
+        match stream {
+            Stream::Udp(socket) => datagram::receive(&*socket, buffer),
+            Stream::Unixgram(socket) => datagram::receive(&*socket, buffer),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    fn send_to(&mut self, stream: &mut Stream, to: Option<&Endpoint>, bytes: &[u8]) -> io::Result<()> {
+        match stream {
+            Stream::Udp(socket) => datagram::send_to(&*socket, to, bytes),
+            Stream::Unixgram(socket) => datagram::send_to(&*socket, to, bytes),
+            _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }

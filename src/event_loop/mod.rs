@@ -9,6 +9,7 @@
 mod accept;
 pub mod address;
 mod connection;
+mod datagram;
 mod flush;
 pub mod io;
 mod read;
@@ -59,6 +60,8 @@ pub struct EventLoop<I: Io, E> {
     deadlines: Deadlines<Timer>,
     /// Where everything is read into first.
     scratch: Box<[u8]>,
+    /// The same for datagrams, which come whole or torn; empty until there is a socket for them.
+    datagram_scratch: Box<[u8]>,
     linger: Duration,
     next_serial: u32,
     stop_at: Option<Moment>,
@@ -106,6 +109,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             closed: Vec::new(),
             deadlines: Deadlines::new(),
             scratch: vec![0; limits::READ_BYTES_MAX].into_boxed_slice(),
+            datagram_scratch: Box::default(),
             linger,
             next_serial: 1,
             stop_at: None,
@@ -116,6 +120,16 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     /// The program on the loop.
     pub fn engine(&self) -> &E {
         &self.engine
+    }
+
+    /// The program on the loop, to be told between two turns what no peer tells it.
+    pub fn engine_mut(&mut self) -> &mut E {
+        &mut self.engine
+    }
+
+    /// Ends the loop, and gives its program back.
+    pub fn into_engine(self) -> E {
+        self.engine
     }
 
     /// Accepts from a listener from now on.
@@ -136,6 +150,15 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     pub fn adopt(&mut self, stream: I::Stream, peer: Peer) -> std::io::Result<()> {
         let now = self.io.now();
         self.insert(stream, State::Open).map(|id| self.engine.handle_accepted(now, id, peer))
+    }
+
+    /// Takes in a bound datagram socket.
+    ///
+    /// # Errors
+    /// Where the system cannot watch it.
+    pub fn open_datagrams(&mut self, stream: I::Stream) -> std::io::Result<()> {
+        let now = self.io.now();
+        self.insert_datagrams(stream).map(|id| self.engine.handle_bound(now, id))
     }
 
     /// Turns until the engine stops it, or a second signal does.
@@ -452,5 +475,26 @@ fn reason_of(error: &std::io::Error) -> Reason {
             debug!("connection: {error}");
             Reason::SystemError
         }
+    }
+}
+
+impl<E: Engine> EventLoop<io::System, E> {
+    /// Accepts from, or takes in, a socket that was bound.
+    ///
+    /// # Errors
+    /// Where the system cannot watch it.
+    pub fn open(&mut self, bound: io::Bound) -> std::io::Result<()> {
+        match bound {
+            io::Bound::Listener(listener) => self.listen(listener),
+            io::Bound::Datagrams(datagrams) => {
+                let stream = self.io.adopt_datagrams(datagrams);
+                self.open_datagrams(stream)
+            }
+        }
+    }
+
+    /// What wakes this loop.
+    pub fn waker(&self) -> io::Waker {
+        self.io.waker()
     }
 }

@@ -29,6 +29,10 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             }
             connection.is_pending = false;
             reads_left -= 1;
+            if connection.is_datagram {
+                self.receive(now, id);
+                continue;
+            }
             if self.inputs.contains_key(&slot) && self.engine.wants_input(id) {
                 self.offer(now, slot, 0);
             }
@@ -46,7 +50,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     }
 
     /// Whether reading is worth a system call: something may be there, and somebody wants it.
-    fn may_read(&self, slot: usize) -> bool {
+    pub(super) fn may_read(&self, slot: usize) -> bool {
         let Some(connection) = self.connections.get(slot) else { return false };
         let is_wanted = match connection.state {
             State::Open => self.engine.wants_input(connection.id(slot)),

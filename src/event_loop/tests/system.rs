@@ -40,7 +40,15 @@ pub(super) struct Socket {
     pub(super) write_errors: VecDeque<i32>,
     pub(super) reads: usize,
     pub(super) writes: usize,
+    /// Datagrams that wait, or what receiving fails with.
+    pub(super) datagrams: VecDeque<Result<Sent, i32>>,
+    /// Receivers of datagrams whose queue is full.
+    pub(super) full: Vec<Endpoint>,
+    pub(super) sent: Vec<Sent>,
 }
+
+/// A datagram, and from or to whom.
+pub(super) type Sent = (Option<Endpoint>, Vec<u8>);
 
 #[derive(Clone, Default)]
 pub(super) struct Virtual(pub(super) Rc<RefCell<Net>>);
@@ -269,5 +277,30 @@ impl Io for Virtual {
     fn shutdown_write(&mut self, stream: &mut usize) -> io::Result<bool> {
         self.with(*stream, |socket| socket.fin_sent = true);
         Ok(true)
+    }
+
+    fn receive(&mut self, stream: &mut usize, buffer: &mut [u8]) -> io::Result<(usize, Option<Endpoint>)> {
+        self.with(*stream, |socket| match socket.datagrams.pop_front() {
+            None => Err(io::ErrorKind::WouldBlock.into()),
+            Some(Err(code)) => Err(os_error(code)),
+            Some(Ok((from, bytes))) => {
+                let taken = bytes.len().min(buffer.len());
+                buffer[..taken].copy_from_slice(&bytes[..taken]);
+                Ok((bytes.len(), from))
+            }
+        })
+    }
+
+    fn send_to(&mut self, stream: &mut usize, to: Option<&Endpoint>, bytes: &[u8]) -> io::Result<()> {
+        self.with(*stream, |socket| {
+            if to.is_some_and(|to| socket.full.contains(to)) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            if let Some(code) = socket.write_errors.pop_front() {
+                return Err(os_error(code));
+            }
+            socket.sent.push((to.cloned(), bytes.to_vec()));
+            Ok(())
+        })
     }
 }

@@ -1,0 +1,92 @@
+//! What all servers do alike: signals, addresses, the console, the loop, and the exit code.
+
+use std::io::Write;
+use std::time::Duration;
+
+use log::{info, warn};
+
+use super::{Exit, complain};
+use crate::engine::{Engine, Peer};
+use crate::event_loop::address::Address;
+use crate::event_loop::io::{self, Bound, Console, SocketOptions, Stream, System};
+use crate::event_loop::{End, EventLoop};
+
+/// A server that is about to be.
+pub(super) struct Service<'a> {
+    /// The subcommand, for messages.
+    pub(super) name: &'static str,
+    /// Where it serves; printed, one line for each socket, once all are bound.
+    pub(super) addresses: &'a [Address],
+    pub(super) options: SocketOptions,
+    /// How long a close waits for the peer.
+    pub(super) linger: Duration,
+    /// What the engine stops within, for the message.
+    pub(super) drain: Duration,
+    /// Whether standard input and output are a connection of the engine's.
+    pub(super) has_console: bool,
+}
+
+/// How a service ended, and its engine, to ask what became of its work.
+pub(super) struct Served<E> {
+    pub(super) exit: Exit,
+    /// None where it never served.
+    #[allow(dead_code)]
+    pub(super) engine: Option<E>,
+}
+
+impl Service<'_> {
+    /// Serves until the engine, or a second signal, ends it. A first signal is the engine's to answer.
+    pub(super) fn run<E: Engine>(&self, engine: E) -> Served<E> {
+        match self.serve(engine) {
+            Ok(served) => served,
+            Err(error) => {
+                let exit = complain(Exit::Failed, format!("{}: {error}", self.name));
+                Served { exit, engine: None }
+            }
+        }
+    }
+
+    fn serve<E: Engine>(&self, engine: E) -> std::io::Result<Served<E>> {
+        io::keep_ignored_signals_away();
+        let system = System::new(self.options)?;
+        let waker = system.waker();
+        // Before anything is bound: whoever reads an address below may signal at once.
+        ctrlc::set_handler(move || waker.wake()).map_err(std::io::Error::other)?;
+        let mut event_loop = EventLoop::new(system, engine, self.linger);
+        let mut all_bound = Vec::new();
+        for address in self.addresses {
+            match Bound::bind_all(address, &self.options) {
+                Ok(bound) => all_bound.extend(bound),
+                Err(error) => {
+                    return Ok(Served { exit: complain(Exit::CannotBind, error), engine: None });
+                }
+            }
+        }
+        for bound in all_bound {
+            let address = bound.address();
+            event_loop.open(bound)?;
+            info!("listening on {address}");
+            // A closed standard output is no reason not to serve.
+            let _ = writeln!(std::io::stdout(), "listening on {address}");
+        }
+        let _ = std::io::stdout().flush();
+        if self.has_console
+            && let Err(error) = event_loop.adopt(Stream::Console(Console::new()), Peer::Console)
+        {
+            warn!("console: standard input cannot be watched: {error}");
+        }
+        let exit = match event_loop.run()? {
+            End::Done => Exit::Done,
+            End::Overdue(connections) => {
+                let drain = self.drain;
+                warn!("{connections} connections did not take what was due to them in {drain:?}");
+                Exit::Done
+            }
+            End::CutShort(connections) => complain(
+                Exit::Failed,
+                format!("ended at once by a second signal: {connections} connections were cut off"),
+            ),
+        };
+        Ok(Served { exit, engine: Some(event_loop.into_engine()) })
+    }
+}

@@ -1,0 +1,2 @@
+//! The classic servers of a socket course, each a small program on the one loop, correct where the
+//! classic versions are not.
