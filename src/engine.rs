@@ -64,6 +64,9 @@ impl ConnectionId {
         ConnectionId { slot, serial }
     }
 
+    /// The id of the first connection of a loop.
+    pub const FIRST: ConnectionId = ConnectionId { slot: 0, serial: 1 };
+
     /// The index of the connection's slot: small, dense, and reused after a close.
     #[must_use]
     pub fn slot(self) -> usize {

@@ -31,3 +31,4 @@ pub mod limits;
 pub mod output_queues;
 #[cfg(feature = "course")]
 pub mod servers;
+pub mod socketserver;

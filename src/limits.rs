@@ -25,6 +25,23 @@ pub const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
 /// Datagrams received from a socket in a turn, and the most sent on it.
 pub const DATAGRAMS_PER_TURN_MAX: usize = 64;
 
+/// Bytes of answers that wait on one datagram socket; what is beyond is lost, as datagrams may be.
+pub const DATAGRAM_ANSWERS_BYTES_MAX: usize = 1 << 20;
+
+/// Answers that wait for one receiver whose queue is full.
+pub const BLOCKED_DATAGRAMS_MAX: usize = 64;
+
+/// How long an answer waits for such a receiver.
+pub const DATAGRAM_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Bytes of output that wait for a connection of a [`Handler`](crate::socketserver::Handler), beyond which
+/// its input waits too.
+pub const HANDLER_OUTPUT_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that a handler may leave unread, beyond which its connection is closed: more input would be
+/// needed to go on, and none is read.
+pub const HANDLER_UNREAD_BYTES_MAX: usize = 256 * 1024;
+
 /// Connections accepted from one listener in a turn (P4).
 pub const ACCEPTS_PER_TURN_MAX: usize = 64;
 

@@ -118,7 +118,8 @@ impl OutputQueues {
         }
     }
 
-    fn make_ready(&mut self, id: ConnectionId) {
+    /// Has the loop look at the connection, unless it is blocked.
+    pub fn make_ready(&mut self, id: ConnectionId) {
         if let Some(queue) = self.queue(id)
             && !queue.is_ready
             && !queue.is_blocked

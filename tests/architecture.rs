@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom. `cli` and `main` may use all.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     (
         "lib",
         &[
@@ -24,10 +24,12 @@ const LAYERS: [(&str, &[&str]); 11] = [
             "limits",
             "output_queues",
             "servers",
+            "socketserver",
         ],
     ),
     ("lab", &["chat", "engine", "event_loop", "codec", "limits", "deadlines", "output_queues"]),
-    ("servers", &["engine", "event_loop", "codec", "limits", "deadlines", "output_queues"]),
+    ("servers", &["engine", "event_loop", "codec", "limits", "deadlines", "output_queues", "socketserver"]),
+    ("socketserver", &["engine", "event_loop", "codec", "limits", "deadlines", "output_queues"]),
     ("chat", &["engine", "codec", "limits", "deadlines"]),
     ("clients", &["engine", "codec", "limits", "deadlines", "output_queues"]),
     ("event_loop", &["engine", "limits", "deadlines"]),

@@ -1,0 +1,390 @@
+//! The engine under a server: which handler has which connection, and when it is called.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use log::debug;
+
+use super::Handler;
+use super::datagrams::Answers;
+use super::request::{Link, Output, Request, Shared, Wish};
+use crate::codec::line::LineDecoder;
+use crate::deadlines::Deadlines;
+use crate::engine::{self, Action, ConnectionId, Datagram, Endpoint, Engine, Moment};
+use crate::engine::{Now, Peer, Reason, Refusal, Written};
+use crate::limits;
+use crate::output_queues::OutputQueues;
+
+/// A handler for each connection and datagram, as an [`Engine`]: for
+/// [`EventLoop::new`](crate::event_loop::EventLoop::new), where [`Server`](super::Server) is too little.
+#[derive(Debug)]
+pub struct Dispatch<H, F> {
+    new_handler: F,
+    /// By slot.
+    sessions: Vec<Option<Session<H>>>,
+    queues: OutputQueues,
+    sockets: Vec<(ConnectionId, Answers)>,
+    deadlines: Deadlines<ConnectionId>,
+    actions: VecDeque<Action>,
+    shared: Shared,
+    is_stopping: bool,
+    wait: Wait,
+}
+
+#[derive(Debug)]
+struct Session<H> {
+    link: Link,
+    handler: H,
+    /// The soonest entry in `deadlines`.
+    timer: Option<Moment>,
+}
+
+/// How long somebody waits for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    ForEver,
+    /// The time counts from the next turn, whose clock it is.
+    For(Duration),
+    Until(Moment),
+    Over,
+}
+
+impl Link {
+    fn new(id: ConnectionId, peer: Peer) -> Self {
+        Link {
+            id,
+            peer,
+            deadline: None,
+            lines: LineDecoder::default(),
+            wish: Wish::GoOn,
+            has_finished_output: false,
+            has_eof: false,
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        matches!(self.wish, Wish::Close(_))
+    }
+}
+
+impl<H: Handler, F: FnMut(Peer) -> H> Dispatch<H, F> {
+    /// No connection yet; `new_handler` makes a handler for each, knowing who its peer is.
+    pub fn new(new_handler: F) -> Self {
+        Dispatch {
+            new_handler,
+            sessions: Vec::new(),
+            queues: OutputQueues::new(),
+            sockets: Vec::new(),
+            deadlines: Deadlines::new(),
+            actions: VecDeque::new(),
+            shared: Shared::default(),
+            is_stopping: false,
+            wait: Wait::ForEver,
+        }
+    }
+
+    /// What all handlers share.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn shared_mut(&mut self) -> &mut Shared {
+        &mut self.shared
+    }
+
+    /// Somebody waits for a request from now on, for so long.
+    pub(super) fn begin_wait(&mut self, timeout: Option<Duration>) {
+        self.wait = timeout.map_or(Wait::ForEver, Wait::For);
+    }
+
+    /// The wait took as long as it may.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.wait == Wait::Over
+    }
+
+    /// Calls the handler of a connection. Returns the bytes that it consumed: all of them, where it is
+    /// not to be called any more.
+    fn call(&mut self, now: Now, id: ConnectionId, input: &[u8], call: impl Call<H>) -> usize {
+        let Some(session) = session(&mut self.sessions, id) else { return input.len() };
+        if session.link.is_closing() {
+            return input.len();
+        }
+        let mut request = Request {
+            now,
+            link: &mut session.link,
+            from: None,
+            is_datagram: false,
+            input,
+            consumed: 0,
+            output: Output::Stream(&mut self.queues),
+            server: &mut self.shared,
+        };
+        call(&mut session.handler, &mut request);
+        let consumed = request.consumed;
+        self.settle(now, id);
+        consumed
+    }
+
+    /// Does what a handler asked for.
+    fn settle(&mut self, now: Now, id: ConnectionId) {
+        if let Some(session) = session(&mut self.sessions, id) {
+            let link = &mut session.link;
+            match link.wish {
+                Wish::GoOn => {}
+                Wish::FinishOutput => {
+                    link.wish = Wish::GoOn;
+                    link.has_finished_output = true;
+                    self.actions.push_back(Action::FinishOutput(id));
+                }
+                Wish::Close(reason) => self.actions.push_back(Action::Close(id, reason)),
+            }
+            if let Some(deadline) = link.deadline
+                && session.timer.is_none_or(|timer| deadline < timer)
+            {
+                session.timer = Some(deadline);
+                self.deadlines.set(deadline, id);
+            }
+        }
+        if self.shared.wants_shutdown {
+            self.stop(now);
+        }
+    }
+
+    fn stop(&mut self, now: Now) {
+        if std::mem::replace(&mut self.is_stopping, true) {
+            return;
+        }
+        self.actions.push_back(Action::Stop(limits::DRAIN));
+        let open: Vec<ConnectionId> = self.sessions.iter().flatten().map(|session| session.link.id).collect();
+        for id in open {
+            self.call(now, id, &[], |handler: &mut H, request: &mut Request<'_>| {
+                handler.handle_shutdown(request);
+            });
+        }
+        for (id, _) in &self.sockets {
+            self.actions.push_back(Action::Close(*id, Reason::ServerClosing));
+        }
+    }
+
+    fn answers(&mut self, id: ConnectionId) -> Option<&mut Answers> {
+        self.sockets.iter_mut().find(|(socket, _)| *socket == id).map(|(_, answers)| answers)
+    }
+}
+
+/// One of a handler's methods.
+trait Call<H>: FnOnce(&mut H, &mut Request<'_>) {}
+impl<H, C: FnOnce(&mut H, &mut Request<'_>)> Call<H> for C {}
+
+fn session<H>(sessions: &mut [Option<Session<H>>], id: ConnectionId) -> Option<&mut Session<H>> {
+    sessions.get_mut(id.slot())?.as_mut().filter(|session| session.link.id == id)
+}
+
+impl<H: Handler, F: FnMut(Peer) -> H> Engine for Dispatch<H, F> {
+    fn admit(&mut self, _now: Now, _peer: Peer) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn handle_accepted(&mut self, now: Now, id: ConnectionId, peer: Peer) {
+        if self.sessions.len() <= id.slot() {
+            self.sessions.resize_with(id.slot() + 1, || None);
+        }
+        let handler = (self.new_handler)(peer);
+        self.sessions[id.slot()] = Some(Session { link: Link::new(id, peer), handler, timer: None });
+        self.queues.open(id);
+        self.shared.connections += 1;
+        self.call(now, id, &[], |handler: &mut H, request: &mut Request<'_>| handler.setup(request));
+    }
+
+    fn handle_bytes(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) -> usize {
+        let mut consumed = 0;
+        // A handler may take one line, or one chunk, each time.
+        loop {
+            let unread = &bytes[consumed..];
+            let taken = self
+                .call(now, id, unread, |handler: &mut H, request: &mut Request<'_>| handler.handle(request));
+            consumed += taken;
+            if consumed == bytes.len() || !self.wants_input(id) {
+                return consumed;
+            }
+            if taken == 0 {
+                break;
+            }
+        }
+        let unread_bytes = bytes.len() - consumed;
+        if unread_bytes > limits::HANDLER_UNREAD_BYTES_MAX {
+            debug!("connection {}: {unread_bytes} bytes and still no whole request", id.serial());
+            self.call(now, id, &[], |_: &mut H, request: &mut Request<'_>| {
+                request.close_for(Reason::WrongProtocol);
+            });
+            return bytes.len();
+        }
+        consumed
+    }
+
+    fn handle_eof(&mut self, now: Now, id: ConnectionId, rest: &[u8]) -> bool {
+        if let Some(session) = session(&mut self.sessions, id) {
+            session.link.has_eof = true;
+        }
+        self.call(now, id, rest, |handler: &mut H, request: &mut Request<'_>| handler.handle_eof(request));
+        true
+    }
+
+    fn handle_bound(&mut self, _now: Now, id: ConnectionId) {
+        self.queues.open(id);
+        self.sockets.push((id, Answers::default()));
+    }
+
+    fn handle_datagram(&mut self, now: Now, id: ConnectionId, from: Option<&Endpoint>, bytes: &[u8]) {
+        let peer = match from {
+            Some(Endpoint::Udp(address)) => Peer::from(*address),
+            _ => Peer::Unix,
+        };
+        let mut link = Link::new(id, peer);
+        let mut answer = None;
+        let mut request = Request {
+            now,
+            link: &mut link,
+            from,
+            is_datagram: true,
+            input: bytes,
+            consumed: 0,
+            output: Output::Datagram(&mut answer),
+            server: &mut self.shared,
+        };
+        let mut handler = (self.new_handler)(peer);
+        handler.setup(&mut request);
+        loop {
+            let before = request.consumed;
+            handler.handle(&mut request);
+            if request.consumed == before || request.unread().is_empty() {
+                break;
+            }
+        }
+        handler.finish(&mut request, Reason::EndOfInput);
+        self.shared.requests += 1;
+        if let (Some(answer), Some(to)) = (answer, from)
+            && let Some(answers) = self.answers(id)
+        {
+            if answers.push(now.moment, to.clone(), answer) {
+                self.queues.make_ready(id);
+            } else {
+                debug!("datagram to {to}: lost: too much waits");
+            }
+        }
+        self.settle(now, id);
+    }
+
+    fn handle_datagram_lost(&mut self, _now: Now, id: ConnectionId, error: io::Error) {
+        debug!("socket {}: a datagram was lost: {error}", id.serial());
+    }
+
+    fn wants_input(&self, id: ConnectionId) -> bool {
+        self.queues.waiting_bytes(id) < limits::HANDLER_OUTPUT_BYTES_MAX
+    }
+
+    fn poll_ready(&mut self, _now: Now) -> Option<ConnectionId> {
+        self.queues.poll_ready()
+    }
+
+    fn has_ready(&self) -> bool {
+        self.queues.has_ready() || matches!(self.wait, Wait::For(_))
+    }
+
+    fn poll_output(&mut self, _now: Now, id: ConnectionId) -> engine::Output<'_> {
+        self.queues.output(id)
+    }
+
+    fn poll_datagram(&mut self, now: Now, id: ConnectionId) -> Option<Datagram<'_>> {
+        let answers = self.answers(id)?;
+        let lost = answers.drop_overdue(now.moment);
+        if lost > 0 {
+            debug!("socket {}: {lost} answers lost: their receivers do not read", id.serial());
+        }
+        answers.poll()
+    }
+
+    fn handle_written(&mut self, _now: Now, id: ConnectionId, bytes: usize, written: Written) {
+        if let Some(answers) = self.answers(id) {
+            return answers.handle_written(written);
+        }
+        let could_read = self.wants_input(id);
+        self.queues.handle_written(id, bytes, written);
+        if !could_read && self.wants_input(id) {
+            self.actions.push_back(Action::Resume(id));
+        }
+    }
+
+    fn handle_writable(&mut self, id: ConnectionId) {
+        if let Some(answers) = self.answers(id) {
+            answers.handle_writable();
+        }
+        self.queues.handle_writable(id);
+    }
+
+    fn handle_closed(&mut self, now: Now, id: ConnectionId, reason: Reason) {
+        self.queues.close(id);
+        self.sockets.retain(|(socket, _)| *socket != id);
+        let Some(session) = self.sessions.get_mut(id.slot()).and_then(Option::take) else { return };
+        let Session { mut link, mut handler, .. } = session;
+        self.shared.connections -= 1;
+        self.shared.requests += 1;
+        let mut request = Request {
+            now,
+            link: &mut link,
+            from: None,
+            is_datagram: false,
+            input: &[],
+            consumed: 0,
+            output: Output::Stream(&mut self.queues),
+            server: &mut self.shared,
+        };
+        handler.finish(&mut request, reason);
+        self.settle(now, id);
+    }
+
+    fn handle_signal(&mut self, now: Now) {
+        self.stop(now);
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        while let Some(id) = self.deadlines.poll_due(now.moment) {
+            let Some(session) = session(&mut self.sessions, id) else { continue };
+            session.timer = None;
+            if session.link.deadline.is_some_and(|deadline| deadline <= now.moment) {
+                session.link.deadline = None;
+                self.call(now, id, &[], |handler: &mut H, request: &mut Request<'_>| {
+                    handler.handle_timeout(request);
+                });
+            } else {
+                // It was put off meanwhile.
+                self.settle(now, id);
+            }
+        }
+        let sessions = &self.sessions;
+        self.deadlines.prune(|id| {
+            sessions.get(id.slot()).and_then(Option::as_ref).is_some_and(|session| session.link.id == *id)
+        });
+        if matches!(self.wait, Wait::Until(until) if until <= now.moment) {
+            self.wait = Wait::Over;
+        }
+    }
+
+    fn handle_turn(&mut self, now: Now) {
+        if let Wait::For(timeout) = self.wait {
+            self.wait = Wait::Until(now.moment + timeout);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Moment> {
+        let until = match self.wait {
+            Wait::Until(until) => Some(until),
+            _ => None,
+        };
+        [self.deadlines.next(), until].into_iter().flatten().min()
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+}
