@@ -1,6 +1,8 @@
 //! The command line: arguments to checked configuration, one path for messages to people, exit codes.
 
 mod chat;
+#[cfg(feature = "course")]
+mod lab;
 mod logging;
 mod parse;
 mod serve;
@@ -45,6 +47,9 @@ enum Command {
     Serve(Box<serve::Arguments>),
     /// Talk in a chat, or feed a pipe to it
     Chat(chat::Arguments),
+    /// Learn sockets by experiments that tell what they do
+    #[cfg(feature = "course")]
+    Lab(lab::Arguments),
 }
 
 /// Runs the program that the arguments ask for.
@@ -62,6 +67,8 @@ pub fn run() -> ExitCode {
     match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Chat(arguments) => chat::run(&arguments),
+        #[cfg(feature = "course")]
+        Command::Lab(arguments) => lab::run(&arguments),
     }
     .into()
 }
