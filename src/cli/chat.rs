@@ -10,7 +10,7 @@ use crate::clients::chat::{Client, Host, Outcome, Settings, Style};
 use crate::engine::Peer;
 use crate::event_loop::EventLoop;
 use crate::event_loop::address::Address;
-use crate::event_loop::io::{self, Console, SocketOptions, StandardError, Stream, System};
+use crate::event_loop::io::{self, Console, LossyOutput, SocketOptions, Stream, System};
 use crate::limits;
 
 use terminal::RawTerminal;
@@ -138,6 +138,6 @@ impl Host for Surroundings {
 
     fn report(&mut self, text: &str) {
         // It drops what standard error does not take, rather than have the chat wait for it.
-        let _ = StandardError::default().write_all(format!("onepoll: chat: {text}\n").as_bytes());
+        let _ = LossyOutput::log().write_all(format!("onepoll: chat: {text}\n").as_bytes());
     }
 }

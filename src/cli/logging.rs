@@ -6,7 +6,7 @@ use env_logger::{Builder, Target};
 use jiff::Zoned;
 use log::LevelFilter;
 
-use crate::event_loop::io::StandardError;
+use crate::event_loop::io::LossyOutput;
 
 /// Turns the log on: `RUST_LOG` decides, or else how often `-v` and `-q` were given.
 pub(super) fn init(verbose: u8, quiet: u8) {
@@ -20,7 +20,7 @@ pub(super) fn init(verbose: u8, quiet: u8) {
     Builder::new()
         .filter_level(level)
         .parse_default_env()
-        .target(Target::Pipe(Box::new(StandardError::default())))
+        .target(Target::Pipe(Box::new(LossyOutput::log())))
         .format(|out, record| {
             let time = Zoned::now().strftime("%Y/%m/%d %H:%M:%S").to_string();
             let level = record.level().as_str().to_lowercase();

@@ -47,35 +47,49 @@ impl Service<'_> {
     }
 
     fn serve<E: Engine>(&self, engine: E) -> std::io::Result<Served<E>> {
-        io::keep_ignored_signals_away();
-        let system = System::new(self.options)?;
-        let waker = system.waker();
-        // Before anything is bound: whoever reads an address below may signal at once.
-        ctrlc::set_handler(move || waker.wake()).map_err(std::io::Error::other)?;
-        let mut event_loop = EventLoop::new(system, engine, self.linger);
-        let mut all_bound = Vec::new();
-        for address in self.addresses {
-            match Bound::bind_all(address, &self.options) {
-                Ok(bound) => all_bound.extend(bound),
-                Err(error) => {
-                    return Ok(Served { exit: complain(Exit::CannotBind, error), engine: None });
-                }
-            }
-        }
+        let mut event_loop = EventLoop::new(self.system()?, engine, self.linger);
+        let all_bound = match self.bind() {
+            Ok(all_bound) => all_bound,
+            Err(exit) => return Ok(Served { exit, engine: None }),
+        };
         for bound in all_bound {
             let address = bound.address();
             event_loop.open(bound)?;
-            info!("listening on {address}");
-            // A closed standard output is no reason not to serve.
-            let _ = writeln!(std::io::stdout(), "listening on {address}");
+            announce(&address);
         }
-        let _ = std::io::stdout().flush();
         if self.has_console
             && let Err(error) = event_loop.adopt(Stream::Console(Console::new()), Peer::Console)
         {
             warn!("console: standard input cannot be watched: {error}");
         }
-        let exit = match event_loop.run()? {
+        let exit = self.exit_of(event_loop.run()?);
+        Ok(Served { exit, engine: Some(event_loop.into_engine()) })
+    }
+
+    /// The system, which a signal wakes. Before anything is bound: whoever reads an address may signal at once.
+    pub(super) fn system(&self) -> std::io::Result<System> {
+        io::keep_ignored_signals_away();
+        let system = System::new(self.options)?;
+        let waker = system.waker();
+        ctrlc::set_handler(move || waker.wake()).map_err(std::io::Error::other)?;
+        Ok(system)
+    }
+
+    /// All sockets, or the complaint about the first that cannot be had.
+    pub(super) fn bind(&self) -> Result<Vec<Bound>, Exit> {
+        let mut all_bound = Vec::new();
+        for address in self.addresses {
+            match Bound::bind_all(address, &self.options) {
+                Ok(bound) => all_bound.extend(bound),
+                Err(error) => return Err(complain(Exit::CannotBind, error)),
+            }
+        }
+        Ok(all_bound)
+    }
+
+    /// How the program ends, once its loop did.
+    pub(super) fn exit_of(&self, end: End) -> Exit {
+        match end {
             End::Done => Exit::Done,
             End::Overdue(connections) => {
                 let drain = self.drain;
@@ -86,7 +100,13 @@ impl Service<'_> {
                 Exit::Failed,
                 format!("ended at once by a second signal: {connections} connections were cut off"),
             ),
-        };
-        Ok(Served { exit, engine: Some(event_loop.into_engine()) })
+        }
     }
+}
+
+/// Tells where the server can be reached. A closed standard output is no reason not to serve.
+pub(super) fn announce(address: &str) {
+    info!("listening on {address}");
+    let mut stdout = std::io::stdout();
+    let _ = writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush());
 }

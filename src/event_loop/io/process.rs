@@ -1,10 +1,11 @@
 //! What the process asks of the system once, at its start, and where its log goes.
 
 use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
 
 use nix::sys::signal::{SigSet, Signal};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use rustix::stdio::stderr;
+use rustix::stdio::{stderr, stdout};
 
 use super::console;
 
@@ -38,24 +39,42 @@ pub fn keep_ignored_signals_away() {
     let _ = blocked.thread_block();
 }
 
-/// Standard error for the log: what it does not take at once is dropped and counted, so that a full
-/// pipe or a stopped terminal never stops the loop (P22).
-#[derive(Debug, Default)]
-pub struct StandardError {
+/// Standard error for the log, or standard output for a narration: what it does not take at once is
+/// dropped and counted, so that a full pipe or a stopped terminal never stops the loop (P22).
+#[derive(Debug)]
+pub struct LossyOutput {
+    descriptor: BorrowedFd<'static>,
+    /// What is written, for the note of what was dropped.
+    name: &'static str,
     dropped_lines: u64,
 }
 
-impl Write for StandardError {
+impl LossyOutput {
+    /// Standard error.
+    #[must_use]
+    pub fn log() -> Self {
+        LossyOutput { descriptor: stderr(), name: "log", dropped_lines: 0 }
+    }
+
+    /// Standard output.
+    #[must_use]
+    pub fn narration() -> Self {
+        LossyOutput { descriptor: stdout(), name: "narration", dropped_lines: 0 }
+    }
+}
+
+impl Write for LossyOutput {
     /// Takes whole lines, one a call, as `env_logger` writes them; never fails, never blocks.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.dropped_lines > 0 {
-            let note = format!("onepoll: log: {} lines were dropped: nobody read them\n", self.dropped_lines);
-            if console::write_some(stderr(), note.as_bytes()).is_ok() {
+            let (name, lines) = (self.name, self.dropped_lines);
+            let note = format!("onepoll: {name}: {lines} lines were dropped: nobody read them\n");
+            if console::write_some(self.descriptor, note.as_bytes()).is_ok() {
                 self.dropped_lines = 0;
             }
         }
-        for chunk in line.chunks(console::chunk_bytes(stderr())) {
-            if self.dropped_lines > 0 || console::write_some(stderr(), chunk).is_err() {
+        for chunk in line.chunks(console::chunk_bytes(self.descriptor)) {
+            if self.dropped_lines > 0 || console::write_some(self.descriptor, chunk).is_err() {
                 self.dropped_lines += 1;
                 break;
             }
