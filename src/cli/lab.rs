@@ -1,4 +1,6 @@
-//! `onepoll lab`: the list of the lessons, and one of them.
+//! `onepoll lab`: the list of the lessons, one of them, or the narrated loop.
+
+mod turns;
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
@@ -9,8 +11,11 @@ use crate::lab::{LESSONS, Lesson, Telling};
 
 /// The arguments of `onepoll lab`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = help())]
+#[command(after_help = help(), args_conflicts_with_subcommands = true)]
 pub(super) struct Arguments {
+    #[command(subcommand)]
+    program: Option<Program>,
+
     /// The lesson; without it, they are listed, in the order to take them in
     #[arg(value_name = "LESSON")]
     lesson: Option<String>,
@@ -24,8 +29,17 @@ pub(super) struct Arguments {
     quiet: bool,
 }
 
-/// Lists the lessons, or tells one.
+#[derive(Debug, clap::Subcommand)]
+enum Program {
+    /// Serve a real chat, and tell of each turn of its loop
+    Turns(turns::Arguments),
+}
+
+/// Lists the lessons, tells one, or serves the narrated chat.
 pub(super) fn run(arguments: &Arguments) -> Exit {
+    if let Some(Program::Turns(arguments)) = &arguments.program {
+        return turns::run(arguments);
+    }
     let Some(name) = &arguments.lesson else { return print_list() };
     let Some(lesson) = LESSONS.iter().find(|lesson| lesson.name == name) else {
         return complain(Exit::Usage, unknown(name));

@@ -19,6 +19,7 @@
 mod blocking;
 mod narrator;
 mod show;
+pub mod turns;
 
 use std::io::{self, Write};
 use std::time::Duration;
