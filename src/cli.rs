@@ -1,6 +1,7 @@
 //! The command line: arguments to checked configuration, one path for messages to people, exit codes.
 
 mod chat;
+mod client;
 #[cfg(feature = "course")]
 mod lab;
 mod logging;

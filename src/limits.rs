@@ -223,6 +223,23 @@ pub const CLIENT_STOP: Duration = Duration::from_secs(1);
 /// Silence after Escape that makes it a key of its own, not the start of a longer one.
 pub const CLIENT_KEY: Duration = Duration::from_millis(100);
 
+// ---- questions, answers and calls ----
+
+/// Silence after which text without a line end counts as complete, from peers that send none.
+pub const TEXT_SILENCE: Duration = Duration::from_millis(200);
+
+/// The same where it seems that more is to come: inside a character, or from a peer that does end lines.
+pub const TEXT_SILENCE_LONG: Duration = Duration::from_secs(2);
+
+/// Bytes of a question.
+pub const QUESTION_BYTES_MAX: usize = 4096;
+
+/// Open questions of one client, beyond which no more is read from it.
+pub const QUESTIONS_PER_CLIENT_MAX: usize = 8;
+
+/// Open questions of all clients: as many as an operator can hope to answer.
+pub const QUESTIONS_MAX: usize = 4096;
+
 // Every connection that was read or accepted in a turn can be flushed in it, and the rooms are walked
 // in every turn: neither starves the other.
 const _: () = assert!(

@@ -5,13 +5,12 @@ mod terminal;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{IsTerminal, Write};
 
-use super::{Exit, complain, parse};
-use crate::clients::chat::{Client, Host, Outcome, Settings, Style};
-use crate::engine::Peer;
-use crate::event_loop::EventLoop;
+use super::{Exit, client, parse};
+use crate::clients::Outcome;
+use crate::clients::chat::{Client, Host, Settings, Style};
+use crate::engine::Endpoint;
 use crate::event_loop::address::Address;
-use crate::event_loop::io::{self, Console, LossyOutput, SocketOptions, Stream, System};
-use crate::limits;
+use crate::event_loop::io::LossyOutput;
 
 use terminal::RawTerminal;
 
@@ -62,31 +61,14 @@ fn word(text: &str) -> Result<String, String> {
 
 /// Talks until the person, the pipe, the server or a signal ends it.
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    match chat(arguments) {
-        Ok(Outcome::Done) => Exit::Done,
-        Ok(Outcome::Failed(why)) => complain(Exit::Failed, format!("chat: {why}")),
-        Ok(Outcome::CannotConnect(why)) => complain(Exit::CannotConnect, why),
-        Err(error) => complain(Exit::Failed, format!("chat: {error}")),
-    }
+    let outcome = match client::endpoints(&arguments.address) {
+        Ok(endpoints) => chat(arguments, endpoints),
+        Err(outcome) => Ok(outcome),
+    };
+    client::exit("chat", outcome)
 }
 
-fn chat(arguments: &Arguments) -> std::io::Result<Outcome> {
-    let address = arguments.address.to_string();
-    let endpoints = match arguments.address.to_connect() {
-        Ok(endpoints) if !endpoints.is_empty() => endpoints,
-        Ok(_) => {
-            return Ok(Outcome::CannotConnect(format!("cannot connect to {address}: it has no address")));
-        }
-        Err(error) => {
-            let why = format!("cannot connect to {address}: {error}; is the name right?");
-            return Ok(Outcome::CannotConnect(why));
-        }
-    };
-    io::keep_ignored_signals_away();
-    let system = System::new(SocketOptions { send_buffer_bytes: limits::SEND_BUFFER_BYTES })?;
-    let waker = system.waker();
-    ctrlc::set_handler(move || waker.wake()).map_err(std::io::Error::other)?;
-
+fn chat(arguments: &Arguments, endpoints: Vec<Endpoint>) -> std::io::Result<Outcome> {
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     let to_terminal = std::io::stdout().is_terminal();
     let is_interactive = std::io::stdin().is_terminal() && to_terminal && !is_dumb;
@@ -100,7 +82,7 @@ fn chat(arguments: &Arguments) -> std::io::Result<Outcome> {
         }
     };
     let settings = Settings {
-        address,
+        address: arguments.address.to_string(),
         endpoints,
         nick: arguments.nick.clone(),
         room: arguments.room.clone(),
@@ -110,13 +92,12 @@ fn chat(arguments: &Arguments) -> std::io::Result<Outcome> {
         // Each RandomState has keys of its own: that is all that is wanted of it.
         seed: RandomState::new().build_hasher().finish(),
     };
-    let terminal = if is_interactive { Some(RawTerminal::enter()?) } else { None };
-    let client = Client::new(settings, Surroundings { terminal });
-    let mut event_loop = EventLoop::new(system, client, limits::LINGER);
-    event_loop.adopt(Stream::Console(Console::new()), Peer::Console)?;
-    event_loop.run()?;
-    // The terminal is given back with the loop, before anybody says anything.
-    Ok(event_loop.engine().outcome().cloned().unwrap_or(Outcome::Done))
+    let client = client::run(|| {
+        let terminal = if is_interactive { Some(RawTerminal::enter()?) } else { None };
+        Ok(Client::new(settings, Surroundings { terminal }))
+    })?;
+    // The terminal is given back with the client, before anybody says anything.
+    Ok(client.outcome().cloned().unwrap_or(Outcome::Done))
 }
 
 /// What the client has beside its connections.

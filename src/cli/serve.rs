@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use log::info;
 
 use super::parse::{self, RateLimit};
-use super::service::Service;
+use super::service::{self, Service};
 use super::{Exit, complain, logging};
 use crate::chat::Chat;
 use crate::chat::config::{Config, Format, Rate, SlowPolicy};
@@ -176,7 +176,7 @@ fn config(arguments: &Arguments, descriptors: u64) -> Result<Config, String> {
         slow: arguments.slow,
         log_bytes_max: log_bytes,
         line_bytes_max: max_line,
-        clients_max: clients_max(arguments.max_clients, descriptors)?,
+        clients_max: service::clients_max(arguments.max_clients, descriptors)?,
         clients_per_ip_max: arguments.max_per_ip,
         rooms_max: arguments.max_rooms,
         rooms_per_client_max: arguments.max_rooms_per_client,
@@ -203,27 +203,6 @@ fn line_bytes_max(wanted: Option<usize>, log_bytes: usize) -> Result<usize, Stri
         ));
     }
     Ok(wanted.unwrap_or_else(|| limits::LINE_BYTES_MAX.min(limits::line_bytes_fitting(log_bytes))))
-}
-
-/// As many clients as were asked for, if there are descriptors for them, or else as there are.
-fn clients_max(wanted: Option<u64>, descriptors: u64) -> Result<usize, String> {
-    let available = descriptors.saturating_sub(limits::RESERVED_DESCRIPTORS);
-    let clients = match wanted {
-        Some(0) => return Err("--max-clients 0: at least 1".into()),
-        Some(wanted) if wanted > available => {
-            return Err(format!(
-                "--max-clients {wanted}: only {descriptors} descriptors are allowed, {} of them for the \
-                 server itself; raise the limit (ulimit -n) or ask for at most {available}",
-                limits::RESERVED_DESCRIPTORS
-            ));
-        }
-        Some(wanted) => wanted,
-        None if available == 0 => {
-            return Err(format!("{descriptors} descriptors are too few; raise ulimit -n"));
-        }
-        None => available.min(limits::CLIENTS_MAX_DERIVED),
-    };
-    usize::try_from(clients).map_err(|_| format!("--max-clients {clients}: more than this machine can count"))
 }
 
 /// The message of the day: cleaned lines, each with its end.

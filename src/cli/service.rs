@@ -10,6 +10,7 @@ use crate::engine::{Engine, Peer};
 use crate::event_loop::address::Address;
 use crate::event_loop::io::{self, Bound, Console, SocketOptions, Stream, System};
 use crate::event_loop::{End, EventLoop};
+use crate::limits;
 
 /// A server that is about to be.
 pub(super) struct Service<'a> {
@@ -109,4 +110,25 @@ pub(super) fn announce(address: &str) {
     info!("listening on {address}");
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush());
+}
+
+/// As many clients as were asked for, if there are descriptors for them, or else as there are.
+pub(super) fn clients_max(wanted: Option<u64>, descriptors: u64) -> Result<usize, String> {
+    let available = descriptors.saturating_sub(limits::RESERVED_DESCRIPTORS);
+    let clients = match wanted {
+        Some(0) => return Err("--max-clients 0: at least 1".into()),
+        Some(wanted) if wanted > available => {
+            return Err(format!(
+                "--max-clients {wanted}: only {descriptors} descriptors are allowed, {} of them for the \
+                 server itself; raise the limit (ulimit -n) or ask for at most {available}",
+                limits::RESERVED_DESCRIPTORS
+            ));
+        }
+        Some(wanted) => wanted,
+        None if available == 0 => {
+            return Err(format!("{descriptors} descriptors are too few; raise ulimit -n"));
+        }
+        None => available.min(limits::CLIENTS_MAX_DERIVED),
+    };
+    usize::try_from(clients).map_err(|_| format!("--max-clients {clients}: more than this machine can count"))
 }

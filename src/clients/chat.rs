@@ -22,6 +22,7 @@ use crate::engine::{
 };
 use crate::limits;
 
+use super::{Outcome, describe};
 use outbox::Outbox;
 use reconnect::{Pauses, Place, own_words};
 use screen::Screen;
@@ -58,17 +59,6 @@ pub trait Host {
 
     /// Tells the person something where the screen is not theirs: on standard error.
     fn report(&mut self, text: &str);
-}
-
-/// How the client ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// As it should.
-    Done,
-    /// The connection was lost, or standard output is of no use; why.
-    Failed(String),
-    /// There never was a connection, or the server refused it; why.
-    CannotConnect(String),
 }
 
 /// The chat client.
@@ -575,12 +565,4 @@ impl<H> Client<H> {
     fn wants_draw(&self) -> bool {
         self.screen.wants_draw() && !self.is_suspending && self.outcome.is_none() && self.console.is_some()
     }
-}
-
-/// A system's error as people read it: `connection refused`.
-fn describe(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut characters = text.chars();
-    characters.next().map_or(String::new(), |first| first.to_lowercase().chain(characters).collect())
 }

@@ -54,6 +54,17 @@ pub fn truncate_at_char(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }
 
+/// Whether `text` stops short inside a character, so that its sender cannot be
+/// done: one read, or one packet, may hold a part of it only.
+#[must_use]
+pub fn ends_inside_character(text: &[u8]) -> bool {
+    let is_continuation = |byte: u8| byte & 0b1100_0000 == 0b1000_0000;
+    let mut tail = text.iter().rev().take(4).enumerate();
+    let first = tail.find(|(_, byte)| !is_continuation(**byte));
+    // A character's first byte tells by its leading ones how many there are.
+    first.is_some_and(|(behind, byte)| byte.leading_ones() as usize > behind + 1)
+}
+
 /// Whether `line` is printable ASCII and tabs only: what most lines are.
 ///
 /// Looks at every byte instead of stopping at the first odd one, because only
@@ -194,6 +205,15 @@ mod tests {
         assert_eq!(truncate_at_char("你好", 2), "");
         assert_eq!(truncate_at_char("abc", 2), "ab");
         assert_eq!(truncate_at_char("abc", usize::MAX), "abc");
+    }
+
+    #[test]
+    fn every_beginning_of_a_text_tells_whether_it_ends_inside_a_character() {
+        let text = "aé你👩";
+        for end in 0..=text.len() {
+            assert_eq!(ends_inside_character(&text.as_bytes()[..end]), !text.is_char_boundary(end), "{end}");
+        }
+        assert!(!ends_inside_character(b"\x80\x80\x80\x80\x80"));
     }
 
     /// Bytes that are dense in what the cleaning looks for.

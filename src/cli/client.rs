@@ -1,0 +1,42 @@
+//! What all clients do alike: the server's addresses, signals, the console, the loop, and the exit code.
+
+use super::{Exit, complain};
+use crate::clients::Outcome;
+use crate::engine::{Endpoint, Engine, Peer};
+use crate::event_loop::EventLoop;
+use crate::event_loop::address::Address;
+use crate::event_loop::io::{self, Console, SocketOptions, Stream, System};
+use crate::limits;
+
+/// What an address stands for, at least one; or why a client cannot connect to it.
+pub(super) fn endpoints(address: &Address) -> Result<Vec<Endpoint>, Outcome> {
+    let why = match address.to_connect() {
+        Ok(endpoints) if !endpoints.is_empty() => return Ok(endpoints),
+        Ok(_) => "it has no address".into(),
+        Err(error) => format!("{error}; is the name right?"),
+    };
+    Err(Outcome::CannotConnect(format!("cannot connect to {address}: {why}")))
+}
+
+/// Runs a client that has the console, until it, the peer or a signal ends it; gives it back to be asked
+/// how. It is built once signals are its own to answer, for it may change the terminal.
+pub(super) fn run<E: Engine>(client: impl FnOnce() -> std::io::Result<E>) -> std::io::Result<E> {
+    io::keep_ignored_signals_away();
+    let system = System::new(SocketOptions { send_buffer_bytes: limits::SEND_BUFFER_BYTES })?;
+    let waker = system.waker();
+    ctrlc::set_handler(move || waker.wake()).map_err(std::io::Error::other)?;
+    let mut event_loop = EventLoop::new(system, client()?, limits::LINGER);
+    event_loop.adopt(Stream::Console(Console::new()), Peer::Console)?;
+    event_loop.run()?;
+    Ok(event_loop.into_engine())
+}
+
+/// Tells the person how the client called `name` ended.
+pub(super) fn exit(name: &str, outcome: std::io::Result<Outcome>) -> Exit {
+    match outcome {
+        Ok(Outcome::Done) => Exit::Done,
+        Ok(Outcome::Failed(why)) => complain(Exit::Failed, format!("{name}: {why}")),
+        Ok(Outcome::CannotConnect(why)) => complain(Exit::CannotConnect, why),
+        Err(error) => complain(Exit::Failed, format!("{name}: {error}")),
+    }
+}
