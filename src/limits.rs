@@ -239,6 +239,25 @@ pub const QUESTIONS_PER_CLIENT_MAX: usize = 8;
 
 /// Open questions of all clients: as many as an operator can hope to answer.
 pub const QUESTIONS_MAX: usize = 4096;
+// ---- file transfer ----
+
+/// Bytes of a transfer's header: what the longest path of any system needs, escaped (P30).
+pub const TRANSFER_HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a line that a receiver says.
+pub const TRANSFER_ANSWER_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes that are written to a file, or read from one, at once: how long a disk can hold the others up (P58).
+pub const TRANSFER_CHUNK_BYTES: usize = 64 * 1024;
+
+/// Bytes of a name in the receiver's folder: a number may follow, and 255 are what file systems take.
+pub const FILE_NAME_BYTES_MAX: usize = 240;
+
+/// Numbers tried for a file whose name is taken.
+pub const FILE_NUMBERS_MAX: u32 = 999;
+
+/// Bytes of the word that tells a file from others of its name and size.
+pub const FILE_IDENTITY_BYTES_MAX: usize = 64;
 
 // Every connection that was read or accepted in a turn can be flushed in it, and the rooms are walked
 // in every turn: neither starves the other.
