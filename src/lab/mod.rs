@@ -18,10 +18,13 @@
 
 mod blocking;
 mod narrator;
+mod nonblocking;
 mod show;
+mod timeout;
 pub mod turns;
 
 use std::io::{self, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 pub use narrator::Narrator;
@@ -40,7 +43,7 @@ pub struct Lesson {
 }
 
 /// Every lesson, in teaching order.
-pub const LESSONS: &[Lesson] = &[blocking::LESSON];
+pub const LESSONS: &[Lesson] = &[blocking::LESSON, nonblocking::LESSON, timeout::LESSON];
 
 /// How a lesson is told.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,6 +74,14 @@ fn has_waited(took: Duration, at_least: Duration) -> bool {
     took + TICK >= at_least
 }
 
+/// A TCP connection over loopback, for lessons that begin with one: its client's end and its server's.
+fn pair() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let client = TcpStream::connect(listener.local_addr()?)?;
+    let (server, _) = listener.accept()?;
+    Ok((client, server))
+}
+
 /// How long a lesson waits for what is sure to come: loopback is fast, but a busy machine is not.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -89,7 +100,10 @@ mod tests {
         let names: BTreeSet<&str> = LESSONS.iter().map(|lesson| lesson.name).collect();
         assert_eq!(names.len(), LESSONS.len());
         for Lesson { name, about, remember, .. } in LESSONS {
-            assert!(!about.is_empty() && about.len() <= 80 && !about.contains('\n'), "{name}");
+            assert!(
+                !about.is_empty() && name.len() + 2 + about.len() <= 80 && !about.contains('\n'),
+                "{name}"
+            );
             assert!(!remember.is_empty(), "{name}");
         }
     }

@@ -12,6 +12,9 @@ use unicode_width::UnicodeWidthStr;
 /// Columns that a lesson takes.
 pub(super) const WIDTH: usize = 80;
 
+/// Columns of an error: "ConnectionReset (ECONNRESET)".
+const ERROR_COLUMNS_MAX: usize = 28;
+
 /// Bytes of a message that are shown.
 const SHOWN_BYTES_MAX: usize = 20;
 
@@ -57,18 +60,25 @@ impl Show for TcpStream {
     }
 }
 
+/// What is left of an error, as SO_ERROR gives it.
+impl Show for Option<io::Error> {
+    fn show(&self) -> String {
+        self.as_ref().map_or_else(|| "no error".into(), error)
+    }
+}
+
 impl<T> Show for (T, SocketAddr) {
     fn show(&self) -> String {
         format!("from {}", self.1)
     }
 }
 
-/// The error's kind in Rust, and its number's name in C and Python.
+/// The error's kind in Rust, and its number's name in C and Python where a line has room for both.
 pub(super) fn error(error: &io::Error) -> String {
-    match error.raw_os_error().map(Errno::from_raw) {
-        Some(number) => format!("{:?} ({number:?})", error.kind()),
-        None => error.to_string(),
-    }
+    let Some(number) = error.raw_os_error().map(Errno::from_raw) else { return error.to_string() };
+    let kind = format!("{:?}", error.kind());
+    let both = format!("{kind} ({number:?})");
+    if both.len() <= ERROR_COLUMNS_MAX { both } else { kind }
 }
 
 /// The result of a call, as its line shows it.
@@ -200,6 +210,7 @@ mod tests {
     fn errors_have_the_names_that_the_man_pages_use() {
         assert_eq!(error(&io::Error::from(rustix::io::Errno::AGAIN)), "WouldBlock (EAGAIN)");
         assert_eq!(error(&io::Error::from(rustix::io::Errno::PIPE)), "BrokenPipe (EPIPE)");
+        assert_eq!(error(&io::Error::from(rustix::io::Errno::CONNREFUSED)), "ConnectionRefused");
         assert_eq!(error(&io::Error::from(rustix::io::Errno::INPROGRESS)), "InProgress (EINPROGRESS)");
     }
 
