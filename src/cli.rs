@@ -3,6 +3,10 @@
 mod chat;
 mod client;
 #[cfg(feature = "course")]
+mod echo;
+#[cfg(feature = "course")]
+mod greet;
+#[cfg(feature = "course")]
 mod lab;
 mod logging;
 mod parse;
@@ -51,6 +55,12 @@ enum Command {
     /// Learn sockets by experiments that tell what they do
     #[cfg(feature = "course")]
     Lab(lab::Arguments),
+    /// Greet each client, and close
+    #[cfg(feature = "course")]
+    Greet(greet::Arguments),
+    /// Send back what comes, on TCP, UDP and Unix sockets
+    #[cfg(feature = "course")]
+    Echo(echo::Arguments),
 }
 
 /// Runs the program that the arguments ask for.
@@ -70,6 +80,10 @@ pub fn run() -> ExitCode {
         Command::Chat(arguments) => chat::run(&arguments),
         #[cfg(feature = "course")]
         Command::Lab(arguments) => lab::run(&arguments),
+        #[cfg(feature = "course")]
+        Command::Greet(arguments) => greet::run(&arguments),
+        #[cfg(feature = "course")]
+        Command::Echo(arguments) => echo::run(&arguments),
     }
     .into()
 }

@@ -3,6 +3,7 @@
 //! Each test is named after what goes wrong without the line it guards: the letters are the
 //! experiments with the real system that showed it.
 
+mod datagrams;
 mod echo;
 mod system;
 

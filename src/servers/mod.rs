@@ -1,2 +1,5 @@
 //! The classic servers of a socket course, each a small program on the one loop, correct where the
 //! classic versions are not.
+
+pub mod echo;
+pub mod greet;

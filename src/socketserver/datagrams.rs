@@ -44,11 +44,16 @@ impl Answers {
     }
 
     /// Answers that waited for a full receiver long enough are lost; returns how many.
-    pub(super) fn drop_overdue(&mut self, now: Moment) -> usize {
-        let before = self.waiting.len();
-        self.waiting.retain(|answer| now.since(answer.since) < limits::DATAGRAM_PATIENCE);
-        self.waiting_bytes = self.waiting.iter().map(|answer| answer.bytes.len()).sum();
-        before - self.waiting.len()
+    pub(super) fn drop_overdue(&mut self, now: Moment) -> u64 {
+        let mut lost = 0;
+        while let Some(answer) = self.waiting.front()
+            && now.since(answer.since) >= limits::DATAGRAM_PATIENCE
+        {
+            self.waiting_bytes -= answer.bytes.len();
+            self.waiting.pop_front();
+            lost += 1;
+        }
+        lost
     }
 
     /// The oldest answer to a receiver that is not full.
@@ -109,7 +114,7 @@ mod tests {
             assert_eq!(has_place, n < limits::BLOCKED_DATAGRAMS_MAX);
         }
         let later = Moment::START + limits::DATAGRAM_PATIENCE;
-        assert_eq!(answers.drop_overdue(later), limits::BLOCKED_DATAGRAMS_MAX);
+        assert_eq!(answers.drop_overdue(later), limits::BLOCKED_DATAGRAMS_MAX as u64);
         assert_eq!(answers.poll(), None);
         assert_eq!(answers.waiting_bytes, 0);
     }

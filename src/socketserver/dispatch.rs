@@ -1,10 +1,11 @@
 //! The engine under a server: which handler has which connection, and when it is called.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::io;
 use std::time::Duration;
 
-use log::debug;
+use log::{debug, warn};
 
 use super::Handler;
 use super::datagrams::Answers;
@@ -167,6 +168,16 @@ impl<H: Handler, F: FnMut(Peer) -> H> Dispatch<H, F> {
         }
     }
 
+    /// Tells the log of lost datagrams, less and less often: whoever sends bad ones must not fill it.
+    fn lose(&mut self, datagrams: u64, why: impl Display) {
+        let before = self.shared.lost_datagrams;
+        self.shared.lost_datagrams += datagrams;
+        let after = self.shared.lost_datagrams;
+        if before == 0 || before.ilog2() < after.ilog2() {
+            warn!("datagrams: {after} lost until now, the last one: {why}");
+        }
+    }
+
     fn answers(&mut self, id: ConnectionId) -> Option<&mut Answers> {
         self.sockets.iter_mut().find(|(socket, _)| *socket == id).map(|(_, answers)| answers)
     }
@@ -269,14 +280,14 @@ impl<H: Handler, F: FnMut(Peer) -> H> Engine for Dispatch<H, F> {
             if answers.push(now.moment, to.clone(), answer) {
                 self.queues.make_ready(id);
             } else {
-                debug!("datagram to {to}: lost: too much waits");
+                self.lose(1, format_args!("to {to}: too much waits"));
             }
         }
         self.settle(now, id);
     }
 
-    fn handle_datagram_lost(&mut self, _now: Now, id: ConnectionId, error: io::Error) {
-        debug!("socket {}: a datagram was lost: {error}", id.serial());
+    fn handle_datagram_lost(&mut self, _now: Now, _id: ConnectionId, error: io::Error) {
+        self.lose(1, error);
     }
 
     fn wants_input(&self, id: ConnectionId) -> bool {
@@ -296,12 +307,11 @@ impl<H: Handler, F: FnMut(Peer) -> H> Engine for Dispatch<H, F> {
     }
 
     fn poll_datagram(&mut self, now: Now, id: ConnectionId) -> Option<Datagram<'_>> {
-        let answers = self.answers(id)?;
-        let lost = answers.drop_overdue(now.moment);
+        let lost = self.answers(id)?.drop_overdue(now.moment);
         if lost > 0 {
-            debug!("socket {}: {lost} answers lost: their receivers do not read", id.serial());
+            self.lose(lost, "its receiver does not read");
         }
-        answers.poll()
+        self.answers(id)?.poll()
     }
 
     fn handle_written(&mut self, _now: Now, id: ConnectionId, bytes: usize, written: Written) {

@@ -13,6 +13,7 @@ pub struct Shared {
     pub(super) addresses: Vec<String>,
     pub(super) connections: usize,
     pub(super) requests: u64,
+    pub(super) lost_datagrams: u64,
     pub(super) wants_shutdown: bool,
 }
 
@@ -33,6 +34,12 @@ impl Shared {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests
+    }
+
+    /// Datagrams that came or were sent, and are known to be lost.
+    #[must_use]
+    pub fn lost_datagrams(&self) -> u64 {
+        self.lost_datagrams
     }
 
     /// Ends the server: nobody is accepted any more, everyone gets what is due, and

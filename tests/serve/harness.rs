@@ -153,14 +153,17 @@ pub struct Server {
     pub log: Option<Lines<ChildStderr>>,
 }
 
+/// `onepoll` with these arguments, all piped.
+pub fn onepoll(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onepoll"));
+    command.args(arguments);
+    prepare(command)
+}
+
 /// `onepoll serve` with these arguments, on a free port where they name no address, all piped.
 pub fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_onepoll"));
-    command.arg("serve").args(arguments);
-    if !arguments.contains(&"--listen") {
-        command.args(["--listen", "127.0.0.1:0"]);
-    }
-    prepare(command)
+    let place: &[&str] = if arguments.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
+    onepoll(&[&["serve"], arguments, place].concat())
 }
 
 /// The same, started by a shell script that ends in `exec "$@"`.

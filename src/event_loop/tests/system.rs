@@ -213,7 +213,7 @@ impl Io for Virtual {
         let socket = net.sockets.get_mut(stream).expect("it connected");
         socket.slot = Some(slot);
         socket.wants_write = wants_write;
-        if !socket.inbound.is_empty() {
+        if !socket.inbound.is_empty() || !socket.datagrams.is_empty() {
             net.tell_socket(*stream, |event| event.is_readable = true);
         }
         Ok(false)
@@ -293,7 +293,7 @@ impl Io for Virtual {
 
     fn send_to(&mut self, stream: &mut usize, to: Option<&Endpoint>, bytes: &[u8]) -> io::Result<()> {
         self.with(*stream, |socket| {
-            if to.is_some_and(|to| socket.full.contains(to)) {
+            if socket.room == 0 || to.is_some_and(|to| socket.full.contains(to)) {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             if let Some(code) = socket.write_errors.pop_front() {

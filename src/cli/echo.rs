@@ -1,0 +1,70 @@
+//! `onepoll echo`: arguments to a style of echo.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use log::warn;
+
+use super::parse;
+use super::service::Service;
+use super::{Exit, logging};
+use crate::event_loop::address::Address;
+use crate::event_loop::io::SocketOptions;
+use crate::limits;
+use crate::servers::echo::{Echo, Style, Template};
+use crate::socketserver::Dispatch;
+
+/// The arguments of `onepoll echo`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(super) struct Arguments {
+    /// Where to listen, several at once: HOST:PORT, [V6]:PORT, :PORT or unix:PATH, and for datagrams
+    /// udp:HOST:PORT or unixgram:PATH
+    #[arg(value_name = "ADDR", default_values = ["127.0.0.1:9999", "udp:127.0.0.1:9999"])]
+    addresses: Vec<Address>,
+
+    /// What to send back: {} stands for what came, {peer} for the address it came from
+    #[arg(long, value_name = "TEMPLATE")]
+    reply: Option<String>,
+
+    /// Answer line by line, not chunk by chunk as it arrives; a datagram stays one message
+    #[arg(long)]
+    lines: bool,
+
+    /// Close clients that say nothing for so long, 0 for never
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = parse::seconds)]
+    idle: Duration,
+}
+
+const HELP: &str = "\
+What it teaches: partial reads and writes, half-close, and the difference between a stream, whose chunks \
+are where the network cut it, and datagrams, which come whole or not at all.
+
+Try it: onepoll echo --reply 'ack. {}', and elsewhere: onepoll call 127.0.0.1:9999 hello";
+
+/// Echoes until a signal ends it.
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    logging::init(0, 0);
+    let is_udp = |address: &Address| address.is_datagram() && !matches!(address, Address::Unixgram(_));
+    if arguments.reply.is_some() && arguments.addresses.iter().any(is_udp) {
+        warn!(
+            "--reply on UDP: an answer can be longer than what came, and goes to whatever address the \
+             datagram claims to be from: keep it off the open network"
+        );
+    }
+    let style = Rc::new(Style {
+        template: arguments.reply.as_deref().map(Template::new),
+        by_lines: arguments.lines,
+        idle_max: (!arguments.idle.is_zero()).then_some(arguments.idle),
+    });
+    Service {
+        name: "echo",
+        addresses: &arguments.addresses,
+        options: SocketOptions::default(),
+        linger: limits::LINGER,
+        drain: limits::DRAIN,
+        has_console: false,
+    }
+    .run(Dispatch::new(|_peer| Echo::new(&style)))
+    .exit
+}

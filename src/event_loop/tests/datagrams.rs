@@ -1,0 +1,169 @@
+//! Datagram sockets on the production loop: whole datagrams, lost ones, full receivers.
+
+use std::time::Duration;
+
+use super::LINGER;
+use super::system::{ENOBUFS, Socket, Virtual};
+use crate::engine::{Endpoint, Peer};
+use crate::event_loop::EventLoop;
+use crate::event_loop::io::Source;
+use crate::limits;
+use crate::socketserver::{Dispatch, Request};
+
+const ECONNREFUSED: i32 = 111;
+const SOCKET: usize = 0;
+
+type Echo = fn(&mut Request<'_>);
+type Echoing = EventLoop<Virtual, Dispatch<Echo, fn(Peer) -> Echo>>;
+
+fn echo(request: &mut Request<'_>) {
+    let datagram = request.recv(usize::MAX);
+    if datagram == b"stop" {
+        request.server().shutdown();
+    }
+    request.send(datagram);
+}
+
+fn world() -> (Virtual, Echoing) {
+    let net = Virtual::default();
+    net.0.borrow_mut().sockets.insert(SOCKET, Socket { room: 1, ..Socket::default() });
+    let mut event_loop =
+        EventLoop::new(net.clone(), Dispatch::new((|_peer| echo) as fn(Peer) -> Echo), LINGER);
+    event_loop.open_datagrams(SOCKET).expect("the virtual system watches it");
+    (net, event_loop)
+}
+
+fn from(name: &str) -> Option<Endpoint> {
+    Some(Endpoint::Unixgram(name.into()))
+}
+
+/// Somebody sends: the socket tells of it only if nothing was there before.
+fn arrive(net: &Virtual, from: Option<Endpoint>, bytes: &[u8]) {
+    let was_empty = net.with(SOCKET, |socket| {
+        let was_empty = socket.datagrams.is_empty();
+        socket.datagrams.push_back(Ok((from, bytes.to_vec())));
+        was_empty
+    });
+    if was_empty {
+        net.0.borrow_mut().tell_socket(SOCKET, |event| event.is_readable = true);
+    }
+}
+
+fn sent(net: &Virtual) -> Vec<String> {
+    let sent = net.with(SOCKET, |socket| std::mem::take(&mut socket.sent));
+    sent.into_iter()
+        .map(|(to, bytes)| {
+            let to = to.map_or("nobody".into(), |to| to.to_string());
+            format!("{} to {to}", String::from_utf8_lossy(&bytes))
+        })
+        .collect()
+}
+
+/// Turns until the loop would sleep.
+fn settle(event_loop: &mut Echoing) {
+    loop {
+        assert_eq!(event_loop.turn().expect("the virtual poll works"), None);
+        if event_loop.timeout() != Some(Duration::ZERO) && event_loop.io.0.borrow().events.is_empty() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn datagrams_keep_their_boundaries_also_empty_ones_and_those_before_the_first_event() {
+    let (net, mut event_loop) = world();
+    for bytes in [&b"one"[..], b"", b"three"] {
+        net.with(SOCKET, |socket| socket.datagrams.push_back(Ok((from("/a"), bytes.to_vec()))));
+    }
+    settle(&mut event_loop);
+    assert_eq!(sent(&net), ["one to unixgram:/a", " to unixgram:/a", "three to unixgram:/a"]);
+}
+
+#[test]
+fn datagrams_beyond_the_budget_need_no_further_event() {
+    let (net, mut event_loop) = world();
+    for _ in 0..5 * limits::DATAGRAMS_PER_TURN_MAX {
+        arrive(&net, from("/a"), b"x");
+    }
+    event_loop.turn().expect("a turn");
+    assert_eq!(sent(&net).len(), limits::DATAGRAMS_PER_TURN_MAX, "the budget holds");
+    settle(&mut event_loop);
+    assert_eq!(sent(&net).len(), 4 * limits::DATAGRAMS_PER_TURN_MAX);
+}
+
+#[test]
+fn what_fails_on_the_way_loses_one_datagram_and_not_the_socket() {
+    let (net, mut event_loop) = world();
+    settle(&mut event_loop);
+    net.with(SOCKET, |socket| {
+        // A refusal of an earlier answer, one that is too long, one from nobody, and a good one.
+        socket.datagrams.push_back(Err(ECONNREFUSED));
+        socket.datagrams.push_back(Ok((from("/a"), vec![b'x'; limits::DATAGRAM_BYTES_MAX + 1])));
+        socket.datagrams.push_back(Ok((None, b"who am I".to_vec())));
+        socket.write_errors.push_back(ECONNREFUSED);
+    });
+    net.0.borrow_mut().tell_socket(SOCKET, |event| event.is_readable = true);
+    for bytes in [b"1", b"2"] {
+        net.with(SOCKET, |socket| socket.datagrams.push_back(Ok((from("/a"), bytes.to_vec()))));
+    }
+    settle(&mut event_loop);
+    assert_eq!(sent(&net), ["2 to unixgram:/a"]);
+}
+
+#[test]
+fn a_receiver_that_is_full_holds_up_nobody_else_and_is_tried_again() {
+    let (net, mut event_loop) = world();
+    net.with(SOCKET, |socket| socket.full.extend(from("/full")));
+    for bytes in [b"1", b"2"] {
+        arrive(&net, from("/full"), bytes);
+        arrive(&net, from("/free"), bytes);
+    }
+    settle(&mut event_loop);
+    assert_eq!(sent(&net), ["1 to unixgram:/free", "2 to unixgram:/free"]);
+    net.with(SOCKET, |socket| socket.full.clear());
+    assert_eq!(event_loop.timeout(), Some(limits::WRITE_RETRY), "no event will tell");
+    settle(&mut event_loop);
+    settle(&mut event_loop);
+    assert_eq!(sent(&net), ["1 to unixgram:/full", "2 to unixgram:/full"]);
+    assert_eq!(event_loop.timeout(), None, "nothing waits any more");
+}
+
+#[test]
+fn a_full_socket_sends_when_it_is_writable() {
+    let (net, mut event_loop) = world();
+    settle(&mut event_loop);
+    net.with(SOCKET, |socket| socket.room = 0);
+    let from = Some(Endpoint::Udp(([127, 0, 0, 1], 9).into()));
+    arrive(&net, from.clone(), b"1");
+    settle(&mut event_loop);
+    assert_eq!(sent(&net), [""; 0]);
+    assert!(net.with(SOCKET, |socket| socket.wants_write));
+    net.with(SOCKET, |socket| socket.room = 1);
+    net.0.borrow_mut().tell(Source::Connection(0), |event| event.is_writable = true);
+    settle(&mut event_loop);
+    assert_eq!(sent(&net), ["1 to udp:127.0.0.1:9"]);
+    assert!(!net.with(SOCKET, |socket| socket.wants_write), "it is disarmed");
+    // Without buffers in the kernel, a deadline tries again: the one event of a writable socket is spent.
+    net.with(SOCKET, |socket| socket.write_errors.extend([ENOBUFS, ENOBUFS]));
+    arrive(&net, from, b"2");
+    settle(&mut event_loop);
+    assert_eq!(sent(&net), [""; 0]);
+    assert_eq!(event_loop.timeout(), Some(limits::WRITE_RETRY));
+    settle(&mut event_loop);
+    settle(&mut event_loop);
+    assert_eq!(sent(&net), ["2 to udp:127.0.0.1:9"]);
+}
+
+#[test]
+fn a_shutdown_sends_the_last_answer_and_closes_the_socket() {
+    let (net, mut event_loop) = world();
+    arrive(&net, from("/a"), b"stop");
+    let end = loop {
+        if let Some(end) = event_loop.turn().expect("a turn") {
+            break end;
+        }
+    };
+    assert_eq!(end, crate::event_loop::End::Done);
+    assert_eq!(sent(&net), ["stop to unixgram:/a"]);
+    assert!(net.with(SOCKET, |socket| socket.is_gone));
+}
