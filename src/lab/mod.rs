@@ -17,15 +17,19 @@
 //! With `--slow` every step is followed by a pause, so nothing may depend on how long the narration takes.
 
 mod blocking;
+mod framing;
 mod narrator;
 mod nonblocking;
+mod partial;
 mod show;
 mod timeout;
 pub mod turns;
 
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
 
 pub use narrator::Narrator;
 
@@ -43,7 +47,8 @@ pub struct Lesson {
 }
 
 /// Every lesson, in teaching order.
-pub const LESSONS: &[Lesson] = &[blocking::LESSON, nonblocking::LESSON, timeout::LESSON];
+pub const LESSONS: &[Lesson] =
+    &[blocking::LESSON, nonblocking::LESSON, timeout::LESSON, partial::LESSON, framing::LESSON];
 
 /// How a lesson is told.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,6 +89,26 @@ fn pair() -> io::Result<(TcpStream, TcpStream)> {
 
 /// How long a lesson waits for what is sure to come: loopback is fast, but a busy machine is not.
 const SOON: Duration = Duration::from_secs(5);
+
+/// Waits, without a word, until a socket is ready.
+fn wait_for(socket: &TcpStream, wanted: PollFlags) -> io::Result<()> {
+    match rustix::event::poll(&mut [PollFd::new(socket, wanted)], Some(&narrator::timespec(SOON)))? {
+        0 => Err(io::ErrorKind::TimedOut.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Waits until so many bytes can be received, and leaves them there: TCP alone does not say how much comes at once.
+fn wait_for_bytes(socket: &TcpStream, bytes: u64) -> io::Result<()> {
+    let began = Instant::now();
+    while rustix::io::ioctl_fionread(socket)? < bytes {
+        if began.elapsed() > SOON {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        rustix::event::poll(&mut [], Some(&narrator::timespec(Duration::from_millis(1))))?;
+    }
+    Ok(())
+}
 
 /// Whether a call had nothing to give, or to take, for now.
 fn would_block<T>(result: &io::Result<T>) -> bool {

@@ -16,7 +16,7 @@ pub(super) const WIDTH: usize = 80;
 const ERROR_COLUMNS_MAX: usize = 28;
 
 /// Bytes of a message that are shown.
-const SHOWN_BYTES_MAX: usize = 20;
+const SHOWN_BYTES_MAX: usize = 16;
 
 /// What a system call can return.
 pub trait Show {
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(received(b""), "0 (the end)");
         assert_eq!(received("你好\n".as_bytes()), "7 \"你好\\n\"");
         assert_eq!(received(&"你好".as_bytes()[..4]), "4 \"你\\xe5\"");
-        assert_eq!(quoted(&[b'x'; 21]), format!("\"{}\"...", "x".repeat(20)));
+        assert_eq!(quoted(&[b'x'; 17]), format!("\"{}\"...", "x".repeat(16)));
         assert_eq!(sent(&[b'x'; 65536]), "65,536 bytes");
     }
 
