@@ -17,13 +17,21 @@
 //! With `--slow` every step is followed by a pause, so nothing may depend on how long the narration takes.
 
 mod blocking;
+mod broadcast;
+mod datagram;
+mod double_bind;
 mod framing;
+mod heartbeat;
 mod narrator;
+mod nolocks;
 mod nonblocking;
 mod partial;
+mod scratch;
+mod sendfile;
 mod show;
 mod timeout;
 pub mod turns;
+mod unix;
 
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
@@ -47,8 +55,20 @@ pub struct Lesson {
 }
 
 /// Every lesson, in teaching order.
-pub const LESSONS: &[Lesson] =
-    &[blocking::LESSON, nonblocking::LESSON, timeout::LESSON, partial::LESSON, framing::LESSON];
+pub const LESSONS: &[Lesson] = &[
+    blocking::LESSON,
+    nonblocking::LESSON,
+    timeout::LESSON,
+    partial::LESSON,
+    framing::LESSON,
+    broadcast::LESSON,
+    sendfile::LESSON,
+    double_bind::LESSON,
+    heartbeat::LESSON,
+    datagram::LESSON,
+    unix::LESSON,
+    nolocks::LESSON,
+];
 
 /// How a lesson is told.
 #[derive(Clone, Copy, Debug, Default)]
