@@ -20,7 +20,9 @@ mod blocking;
 mod broadcast;
 mod datagram;
 mod double_bind;
+mod edge;
 mod framing;
+mod hangup;
 mod heartbeat;
 mod narrator;
 mod nolocks;
@@ -29,6 +31,7 @@ mod partial;
 mod scratch;
 mod sendfile;
 mod show;
+mod slow_reader;
 mod timeout;
 pub mod turns;
 mod unix;
@@ -61,7 +64,10 @@ pub const LESSONS: &[Lesson] = &[
     timeout::LESSON,
     partial::LESSON,
     framing::LESSON,
+    edge::LESSON,
+    hangup::LESSON,
     broadcast::LESSON,
+    slow_reader::LESSON,
     sendfile::LESSON,
     double_bind::LESSON,
     heartbeat::LESSON,
