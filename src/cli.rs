@@ -1,5 +1,7 @@
 //! The command line: arguments to checked configuration, one path for messages to people, exit codes.
 
+#[cfg(feature = "course")]
+mod ask;
 mod chat;
 mod client;
 #[cfg(feature = "course")]
@@ -52,6 +54,9 @@ enum Command {
     Serve(Box<serve::Arguments>),
     /// Talk in a chat, or feed a pipe to it
     Chat(chat::Arguments),
+    /// Answer the questions of many clients from one keyboard
+    #[cfg(feature = "course")]
+    Ask(ask::Arguments),
     /// Learn sockets by experiments that tell what they do
     #[cfg(feature = "course")]
     Lab(lab::Arguments),
@@ -78,6 +83,8 @@ pub fn run() -> ExitCode {
     match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Chat(arguments) => chat::run(&arguments),
+        #[cfg(feature = "course")]
+        Command::Ask(arguments) => ask::run(&arguments),
         #[cfg(feature = "course")]
         Command::Lab(arguments) => lab::run(&arguments),
         #[cfg(feature = "course")]

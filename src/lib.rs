@@ -26,6 +26,8 @@ pub mod deadlines;
 pub mod engine;
 pub mod event_loop;
 #[cfg(feature = "course")]
+pub mod input_texts;
+#[cfg(feature = "course")]
 pub mod lab;
 pub mod limits;
 pub mod output_queues;

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom. `cli` and `main` may use all.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     (
         "lib",
         &[
@@ -20,6 +20,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "deadlines",
             "engine",
             "event_loop",
+            "input_texts",
             "lab",
             "limits",
             "output_queues",
@@ -28,7 +29,19 @@ const LAYERS: [(&str, &[&str]); 12] = [
         ],
     ),
     ("lab", &["chat", "engine", "event_loop", "codec", "limits", "deadlines", "output_queues"]),
-    ("servers", &["engine", "event_loop", "codec", "limits", "deadlines", "output_queues", "socketserver"]),
+    (
+        "servers",
+        &[
+            "engine",
+            "event_loop",
+            "codec",
+            "limits",
+            "deadlines",
+            "input_texts",
+            "output_queues",
+            "socketserver",
+        ],
+    ),
     ("socketserver", &["engine", "event_loop", "codec", "limits", "deadlines", "output_queues"]),
     ("chat", &["engine", "codec", "limits", "deadlines"]),
     ("clients", &["engine", "codec", "limits", "deadlines", "output_queues"]),
@@ -37,6 +50,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("engine", &["limits"]),
     ("deadlines", &["engine", "limits"]),
     ("output_queues", &["engine", "limits"]),
+    ("input_texts", &["engine", "codec", "limits"]),
     ("limits", &[]),
 ];
 
