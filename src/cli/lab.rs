@@ -52,7 +52,9 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 }
 
 fn print_list() -> Exit {
-    match std::io::stdout().write_all(list().as_bytes()) {
+    let list = list()
+        + "\n`onepoll lab LESSON` tells one; `onepoll lab turns` serves a chat and tells of its loop.\n";
+    match std::io::stdout().write_all(list.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             complain(Exit::Failed, format!("lab: standard output: {error}"))
         }
@@ -72,8 +74,8 @@ fn list() -> String {
 
 fn help() -> String {
     format!(
-        "Each lesson is an experiment on real sockets, in one process and one thread: it prints every system \
-         call that matters with its result and its time, and ends with a table of what it claimed and what \
+        "Each lesson is an experiment on real sockets, in one process and one thread. It prints every system\n\
+         call that matters with its result and its time, and ends with a table of what it claimed and what\n\
          was observed, and what to remember. The exit code is 0 only if every claim was observed.\n\n\
          Lessons, in the order to take them in:\n{}",
         list().trim_end()

@@ -93,7 +93,7 @@ impl Lesson {
     pub fn tell(&self, out: Box<dyn Write>, telling: Telling) -> Result<(), String> {
         let mut lab = Narrator::new(out, telling);
         lab.title(self.name, self.about);
-        (self.run)(&mut lab).map_err(|error| format!("{}: {error}", lab.last_call()))?;
+        (self.run)(&mut lab).map_err(|error| format!("{error}, at {} or right after it", lab.last_call()))?;
         lab.finish(self.remember)
     }
 }
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn a_system_call_that_had_to_succeed_is_named() {
         let told = tell(|lab| lab.call("recv(nobody)", || Err::<(), _>(io::Error::other("out of luck"))));
-        assert_eq!(told, Err("recv(nobody): out of luck".into()));
+        assert_eq!(told, Err("out of luck, at recv(nobody) or right after it".into()));
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Narrator {
             out,
             unheard: None,
             telling,
-            last_call: String::new(),
+            last_call: "the beginning".into(),
             took: Duration::ZERO,
             claims: Vec::new(),
             is_after_call: false,

@@ -80,8 +80,11 @@ fn one_timeout_for_all(lab: &mut Narrator) -> io::Result<()> {
          something, to read its answer... 4,000 deadlines, within the next 200 ms. One after the other, \
          settimeout would wait for some 400 s. The loop waits for the soonest, in one poll of all sockets:",
     );
-    let sockets: Vec<UdpSocket> =
-        (0..SOCKETS).map(|_| UdpSocket::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    let sockets = lab.call_showing(
+        "bind(127.0.0.1:0), 200 UDP sockets",
+        || (0..SOCKETS).map(|_| UdpSocket::bind("127.0.0.1:0")).collect::<io::Result<Vec<_>>>(),
+        |sockets| format!("{} sockets", sockets.len()),
+    )?;
     // Somebody has something to say, too: deadlines hold nobody up.
     let talker = UdpSocket::bind("127.0.0.1:0")?;
     lab.call("sendto(talker, socket 7, \"hello\")", || talker.send_to(b"hello", sockets[7].local_addr()?))?;
