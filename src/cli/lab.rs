@@ -74,9 +74,9 @@ fn list() -> String {
 
 fn help() -> String {
     format!(
-        "Each lesson is an experiment on real sockets, in one process and one thread. It prints every system\n\
-         call that matters with its result and its time, and ends with a table of what it claimed and what\n\
-         was observed, and what to remember. The exit code is 0 only if every claim was observed.\n\n\
+        "Each lesson is an experiment on real sockets, in one process and one thread. It prints every\n\
+         system call that matters with its result and its time, and ends with a table of what it claimed\n\
+         and what was observed, and what to remember. The exit code is 0 only if every claim was observed.\n\n\
          Lessons, in the order to take them in:\n{}",
         list().trim_end()
     )

@@ -1,7 +1,7 @@
 //! What a blocking accept(2) and recv(2) do to everyone else, and what SO_RCVTIMEO (socket(7)) mends.
 //!
-//! Python's sockets block unless they are told otherwise: `settimeout(None)`. The server of the first chapter of
-//! every tutorial does: `conn, _ = server.accept()`, `conn.recv(1024)`, answer, next.
+//! Python's sockets block unless they are told otherwise: `settimeout(None)`. The server of the first
+//! chapter of every tutorial does: `conn, _ = server.accept()`, `conn.recv(1024)`, answer, next.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -14,10 +14,10 @@ use super::{Lesson, Narrator, SOON, has_waited, show, would_block};
 pub(super) const LESSON: Lesson = Lesson {
     name: "blocking",
     about: "what a blocking accept and recv do to everyone else",
-    remember: "a blocking call hands the whole thread to one peer, and the peer decides for how long. A timeout \
-               takes the thread back, but late, and once for each silent peer. Ask all sockets at once who is \
-               ready (poll, epoll), and call recv and accept only there: then no call waits, and one thread is \
-               enough.",
+    remember: "a blocking call hands the whole thread to one peer, and the peer decides for how long. A \
+               timeout takes the thread back, but late, and once for each silent peer. Ask all sockets at \
+               once who is ready (poll, epoll), and call recv and accept only there: then no call waits, \
+               and one thread is enough.",
     run,
 };
 

@@ -1,8 +1,8 @@
-//! Readiness is told once: what an edge trigger is, what happens to who does not drain, and what a loop does that may
-//! not drain (epoll(7): EPOLLET; poll(2)).
+//! Readiness is told once: what an edge trigger is, what happens to who does not drain, and what a loop
+//! does that may not drain (epoll(7): EPOLLET; poll(2)).
 //!
-//! Python's `select.epoll` is level-triggered unless EPOLLET is asked for, as `select.poll` and `selectors` always
-//! are. `mio::Poll`, which this program runs on, is edge-triggered.
+//! Python's `select.epoll` is level-triggered unless EPOLLET is asked for, as `select.poll` and `selectors`
+//! always are. `mio::Poll`, which this program runs on, is edge-triggered.
 
 use std::io;
 use std::net::TcpStream;
@@ -16,9 +16,10 @@ use super::{Lesson, Narrator, SOON, pair, show, would_block};
 pub(super) const LESSON: Lesson = Lesson {
     name: "edge",
     about: "readiness is told once: what happens when you do not drain",
-    remember: "an edge trigger tells that something has come, not that something is there. So read until WouldBlock, \
-               or keep a list of who has more, and do not sleep while there is somebody on it. The list is what \
-               makes it fair: each connection gets its share of a turn, and none is forgotten.",
+    remember: "an edge trigger tells that something has come, not that something is there. So read until \
+               WouldBlock, or keep a list of who has more, and do not sleep while there is somebody on it. \
+               The list is what makes it fair: each connection gets its share of a turn, and none is \
+               forgotten.",
     run,
 };
 
@@ -35,7 +36,10 @@ fn run(lab: &mut Narrator) -> io::Result<()> {
     })?;
     let mut buffer = [0; 64];
 
-    lab.say("Twelve bytes come, there is an event, and the server takes five of them. Will it hear of the others?");
+    lab.say(
+        "Twelve bytes come, there is an event, and the server takes five of them. Will it hear of the \
+         others?",
+    );
     lab.send("client", &client, b"hello world\n")?;
     epoll.wait(lab, SOON)?;
     lab.recv("server", &server, &mut buffer[..5])?;
@@ -56,8 +60,8 @@ fn run(lab: &mut Narrator) -> io::Result<()> {
     );
 
     lab.say(
-        "A client that now waits for its answer waits for ever: so do both. Only if it sends more is there another \
-         event, and what was left over comes along.",
+        "A client that now waits for its answer waits for ever: so do both. Only if it sends more is there \
+         another event, and what was left over comes along.",
     );
     lab.send("client", &client, b"hello?\n")?;
     let events = epoll.wait(lab, SOON)?;
@@ -82,9 +86,9 @@ fn take_turns(
     epoll: &mut Epoll,
 ) -> io::Result<()> {
     lab.say(
-        "But who drains a client that never stops sending serves nobody else. So a loop reads a budget (here 8 \
-         bytes a turn), notes who is not drained, and while there is such a one its next epoll_wait has the \
-         timeout 0: look for the others, but do not sleep.",
+        "But who drains a client that never stops sending serves nobody else. So a loop reads a budget \
+         (here 8 bytes a turn), notes who is not drained, and while there is such a one its next \
+         epoll_wait has the timeout 0: look for the others, but do not sleep.",
     );
     let message = b"more than one turn can take";
     lab.send("client", client, message)?;

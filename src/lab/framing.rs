@@ -1,7 +1,7 @@
 //! A stream has no messages: two lines in one read, one line in three (tcp(7), recv(2)).
 //!
-//! Python: `sock.makefile().readline()` hides this behind a buffer. [`LineDecoder`] is the same without a socket:
-//! it is shown bytes as they come and says when there is a line.
+//! Python: `sock.makefile().readline()` hides this behind a buffer. [`LineDecoder`] is the same without a
+//! socket: it is shown bytes as they come and says when there is a line.
 
 use std::io;
 use std::net::Shutdown;
@@ -12,9 +12,9 @@ use crate::codec::line::{Decoded, Dialect, LineDecoder};
 pub(super) const LESSON: Lesson = Lesson {
     name: "framing",
     about: "two lines in one read, one line in three; what makefile is for",
-    remember: "recv returns bytes, not messages: as many as happen to be there. Where a message ends must be in the \
-               bytes themselves (a line end, a length), so keep what is unfinished, look for the end, and bound how \
-               much you keep. Decode text only when it is whole.",
+    remember: "recv returns bytes, not messages: as many as happen to be there. Where a message ends must \
+               be in the bytes themselves (a line end, a length), so keep what is unfinished, look for the \
+               end, and bound how much you keep. Decode text only when it is whole.",
     run,
 };
 
@@ -35,8 +35,8 @@ fn run(lab: &mut Narrator) -> io::Result<()> {
     lab.claim("a decoder finds both lines in it", format!("{found:?}"), found == ["hello", "world"]);
 
     lab.say(
-        "One line, \"你好\\n\" (7 bytes: each of the two characters has 3), as a network may cut it: inside the \
-         first character, and inside the second.",
+        "One line, \"你好\\n\" (7 bytes: each of the two characters has 3), as a network may cut it: inside \
+         the first character, and inside the second.",
     );
     let line = "你好\n".as_bytes();
     let mut found = Vec::new();
@@ -73,8 +73,8 @@ fn run(lab: &mut Narrator) -> io::Result<()> {
     );
 
     lab.say(
-        "A line that never ends would be kept for ever: readline() of a makefile would take all memory there is. \
-         A decoder has a bound, here 4,096 bytes:",
+        "A line that never ends would be kept for ever: readline() of a makefile would take all memory \
+         there is. A decoder has a bound, here 4,096 bytes:",
     );
     lab.send("client", &client, &[b'x'; 5000])?;
     wait_for_bytes(&server, 5000)?;

@@ -1,7 +1,8 @@
-//! How a connection ends: FIN, half-close, RST, and what each looks like to recv(2), send(2) and poll(2) (tcp(7),
-//! shutdown(2), SO_LINGER in socket(7)).
+//! How a connection ends: FIN, half-close, RST, and what each looks like to recv(2), send(2) and poll(2)
+//! (tcp(7), shutdown(2), SO_LINGER in socket(7)).
 //!
-//! Python: an empty `recv` (`if not data: break`), `ConnectionResetError`, `BrokenPipeError`, `sock.shutdown`.
+//! Python: an empty `recv` (`if not data: break`), `ConnectionResetError`, `BrokenPipeError`,
+//! `sock.shutdown`.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -15,10 +16,10 @@ use super::{Lesson, Narrator, SOON, pair, show, wait_for_bytes};
 pub(super) const LESSON: Lesson = Lesson {
     name: "hangup",
     about: "FIN, half-close and RST: an empty read, ECONNRESET, EPIPE",
-    remember: "an empty read is the end of input, not of the connection: the peer may still wait for its answer, so \
-               write what is due to it before you close. A send that succeeds says nothing about the peer. Read \
-               what has come before you close, or the close becomes a reset; and a reset, whenever it comes, is \
-               the end of one connection and no reason to end the server.",
+    remember: "an empty read is the end of input, not of the connection: the peer may still wait for its \
+               answer, so write what is due to it before you close. A send that succeeds says nothing \
+               about the peer. Read what has come before you close, or the close becomes a reset; and a \
+               reset, whenever it comes, is the end of one connection and no reason to end the server.",
     run,
 };
 
@@ -50,8 +51,9 @@ fn fin(lab: &mut Narrator) -> io::Result<()> {
 
 fn half_close(lab: &mut Narrator) -> io::Result<()> {
     lab.say(
-        "shutdown(SHUT_WR) sends the same FIN, and keeps the other direction open. Many a client says so that its \
-         question is complete (`nc -N`). A server that closes at the first empty read would owe it the answer.",
+        "shutdown(SHUT_WR) sends the same FIN, and keeps the other direction open. Many a client says so \
+         that its question is complete (`nc -N`). A server that closes at the first empty read would owe \
+         it the answer.",
     );
     let (client, server) = pair()?;
     lab.send("client", &client, b"how many?")?;
@@ -74,8 +76,9 @@ fn half_close(lab: &mut Narrator) -> io::Result<()> {
 
 fn write_after_close(lab: &mut Narrator) -> io::Result<()> {
     lab.say(
-        "The client closes for good, and the server, who has not looked, sends. The kernel takes it; there is nobody \
-         to read it, which the other side's kernel answers with a RST. Only the next send knows.",
+        "The client closes for good, and the server, who has not looked, sends. The kernel takes it; there \
+         is nobody to read it, which the other side's kernel answers with a RST. Only the next send \
+         knows.",
     );
     let (client, server) = pair()?;
     close(lab, "client", client)?;
@@ -93,8 +96,8 @@ fn write_after_close(lab: &mut Narrator) -> io::Result<()> {
 
 fn reset(lab: &mut Narrator) -> io::Result<()> {
     lab.say(
-        "A RST ends both directions at once, and drops what was on its way. SO_LINGER with 0 seconds makes a close \
-         send one; so may a firewall, a machine that was restarted, a program that was killed.",
+        "A RST ends both directions at once, and drops what was on its way. SO_LINGER with 0 seconds makes \
+         a close send one; so may a firewall, a machine that was restarted, a program that was killed.",
     );
     let (client, server) = pair()?;
     lab.call("setsockopt(client, SO_LINGER, 0)", || SockRef::from(&client).set_linger(Some(Duration::ZERO)))?;

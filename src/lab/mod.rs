@@ -6,15 +6,16 @@
 //!
 //! # How to add a lesson
 //! 1. `src/lab/NAME.rs` opens with `//!`: what it teaches, its man pages, and what a Python user knows it as.
-//! 2. It has one `pub(super) const LESSON: Lesson` and, below, a `fn run(lab: &mut Narrator) -> io::Result<()>`
-//!    that reads as the lesson from top to bottom: [`say`](Narrator::say) what will happen and why,
+//! 2. It has one `pub(super) const LESSON: Lesson` and a `fn run(lab: &mut Narrator) -> io::Result<()>` that
+//!    reads as the lesson from top to bottom: [`say`](Narrator::say) what will happen and why,
 //!    [`call`](Narrator::call) (or [`recv`](Narrator::recv), [`send`](Narrator::send),
 //!    [`poll`](Narrator::poll)) to let it happen, [`claim`](Narrator::claim) what was to be seen.
 //! 3. `mod NAME;` and a row of [`LESSONS`], at its place in teaching order. `tests/lab` runs what is listed.
 //!
-//! A `?` is for what must not fail; a failure that is the point of the lesson is a value, to be claimed. A claim
-//! must hold on every machine: orders and lower bounds, never an exact time or the size of a kernel's buffer.
-//! With `--slow` every step is followed by a pause, so nothing may depend on how long the narration takes.
+//! A `?` is for what must not fail; a failure that is the point of the lesson is a value, to be claimed. A
+//! claim must hold on every machine: orders and lower bounds, never an exact time or the size of a kernel's
+//! buffer. With `--slow` every step is followed by a pause, so nothing may depend on how long the narration
+//! takes.
 
 mod blocking;
 mod broadcast;
@@ -98,8 +99,8 @@ impl Lesson {
     }
 }
 
-/// Whether a wait took as long as it had to. The kernel counts socket timeouts in ticks, of 10 ms at most, and
-/// the first of them may be over at once.
+/// Whether a wait took as long as it had to. The kernel counts socket timeouts in ticks, of 10 ms at most,
+/// and the first of them may be over at once.
 fn has_waited(took: Duration, at_least: Duration) -> bool {
     const TICK: Duration = Duration::from_millis(10);
     took + TICK >= at_least
@@ -124,7 +125,8 @@ fn wait_for(socket: &TcpStream, wanted: PollFlags) -> io::Result<()> {
     }
 }
 
-/// Waits until so many bytes can be received, and leaves them there: TCP alone does not say how much comes at once.
+/// Waits until so many bytes can be received, and leaves them there: TCP alone does not say how much comes
+/// at once.
 fn wait_for_bytes(socket: &TcpStream, bytes: u64) -> io::Result<()> {
     let began = Instant::now();
     while rustix::io::ioctl_fionread(socket)? < bytes {

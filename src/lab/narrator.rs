@@ -1,7 +1,7 @@
 //! What a lesson talks through: it prints the sentences, makes, times and prints the system calls, and
 //! collects the claims for the table at the end.
 //!
-//! It never fails a lesson for what happens to its output: once it is closed, the lesson goes on unheard.
+//! A reader who leaves (a closed pipe) does not end the lesson: it goes on unheard, and its exit code stands.
 
 use std::fmt::Display;
 use std::io::{self, Read, Write};

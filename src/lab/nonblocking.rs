@@ -1,7 +1,7 @@
 //! Calls that never wait: what recv(2), accept(2) and connect(2) say instead (O_NONBLOCK in fcntl(2)).
 //!
-//! Python: `sock.setblocking(False)`. `WouldBlock` is its `BlockingIOError`, and `connect_ex` its way to begin a
-//! connection.
+//! Python: `sock.setblocking(False)`. `WouldBlock` is its `BlockingIOError`, and `connect_ex` its way to
+//! begin a connection.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -11,22 +11,23 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{Lesson, Narrator, SOON, pair, show, would_block};
+use super::show::{self, Show};
+use super::{Lesson, Narrator, SOON, pair, would_block};
 
 pub(super) const LESSON: Lesson = Lesson {
     name: "nonblocking",
     about: "calls that never wait: WouldBlock from recv, accept and connect",
-    remember: "WouldBlock is not a failure but an answer: not now. A non-blocking call says what there is at this \
-               moment, and poll says when it is worth asking again. connect has two halves: the call begins it, \
-               and a writable socket with no error in SO_ERROR has finished it.",
+    remember: "WouldBlock is not a failure but an answer: not now. A non-blocking call says what there is \
+               at this moment, and poll says when it is worth asking again. connect has two halves: the \
+               call begins it, and a writable socket with no error in SO_ERROR has finished it.",
     run,
 };
 
 fn run(lab: &mut Narrator) -> io::Result<()> {
     lab.say(
-        "A connected pair of sockets, and nothing was sent. A blocking recv would now hold this thread for ever: \
-         nobody else is here to send anything. So that the next call comes back at all shows that it did not \
-         wait.",
+        "A connected pair of sockets, and nothing was sent. A blocking recv would now hold this thread for \
+         ever: nobody else is here to send anything. So that the next call comes back at all shows that it \
+         did not wait.",
     );
     let (client, server) = pair()?;
     lab.call("fcntl(server, O_NONBLOCK)", || server.set_nonblocking(true))?;
@@ -46,8 +47,8 @@ fn run(lab: &mut Narrator) -> io::Result<()> {
     lab.claim("accept without a client says so at once", show::result(&nobody), would_block(&nobody));
 
     lab.say(
-        "connect needs the other side's answer, and will not wait for it either: it begins the connection and \
-         says that it is under way.",
+        "connect needs the other side's answer, and will not wait for it either: it begins the connection \
+         and says that it is under way.",
     );
     let caller = stream_socket()?;
     let begun = lab.call("connect(caller, listener)", || caller.connect(&listener.local_addr()?.into()));
@@ -56,7 +57,7 @@ fn run(lab: &mut Narrator) -> io::Result<()> {
     let error = lab.call("getsockopt(caller, SO_ERROR)", || caller.take_error())?;
     lab.claim(
         "it is made once the socket is writable and SO_ERROR is clear",
-        format!("{}, {}", show::flags(ready), show::Show::show(&error)),
+        format!("{}, {}", show::flags(ready), error.show()),
         ready.contains(PollFlags::OUT) && error.is_none(),
     );
     lab.poll([("listener", &listener)], PollFlags::IN, SOON)?;
@@ -73,8 +74,8 @@ fn run(lab: &mut Narrator) -> io::Result<()> {
     );
 
     lab.say(
-        "And where nobody listens? connect cannot know yet. The refusal is told by poll, as an error, and SO_ERROR \
-         has the reason. Once: whoever asks takes it away.",
+        "And where nobody listens? connect cannot know yet. The refusal is told by poll, as an error, and \
+         SO_ERROR has the reason. Once: whoever asks takes it away.",
     );
     // Bound but not listening: the port is certain to stay closed.
     let closed = stream_socket()?;
@@ -87,7 +88,7 @@ fn run(lab: &mut Narrator) -> io::Result<()> {
     lab.claim("a refused connect begins just as well", show::result(&begun), is_in_progress(&begun));
     lab.claim(
         "writable alone does not mean connected: SO_ERROR has the refusal, once",
-        format!("{}, {}", show::flags(ready), show::Show::show(&error)),
+        format!("{}, {}", show::flags(ready), error.show()),
         ready.contains(PollFlags::ERR)
             && error.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
             && again.is_none(),

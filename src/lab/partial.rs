@@ -1,7 +1,8 @@
 //! A short write into a full socket buffer, and why `sendall` exists (send(2), tcp(7): SO_SNDBUF, SO_RCVBUF).
 //!
-//! Python: `sock.send(data)` returns how much it took, which nobody looks at; `sock.sendall(data)` is a loop around
-//! it. Bytes that are sent are copied to the kernel's buffers, one on each side, and those have an end.
+//! Python: `sock.send(data)` returns how much it took, which nobody looks at; `sock.sendall(data)` is a
+//! loop around it. Bytes that are sent are copied to the kernel's buffers, one on each side, and those have
+//! an end.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,9 +16,10 @@ use super::{Lesson, Narrator, SOON, show, would_block};
 pub(super) const LESSON: Lesson = Lesson {
     name: "partial",
     about: "a short write into a full socket buffer; why sendall exists",
-    remember: "send takes what fits and says how much that was: the rest is still yours. sendall goes on until all \
-               is taken, and blocks as long as the peer pleases. A loop keeps the rest, does something else, and \
-               goes on when poll says that the socket is writable; it asks for that only while it has a rest.",
+    remember: "send takes what fits and says how much that was: the rest is still yours. sendall goes on \
+               until all is taken, and blocks as long as the peer pleases. A loop keeps the rest, does \
+               something else, and goes on when poll says that the socket is writable; it asks for that \
+               only while it has a rest.",
     run,
 };
 
@@ -26,8 +28,8 @@ const BUFFER_BYTES: usize = 128 << 10;
 
 fn run(lab: &mut Narrator) -> io::Result<()> {
     lab.say(
-        "A sender with a message of 1 MiB, and a receiver who does not read yet. Both get small buffers in the \
-         kernel, so that they are soon full.",
+        "A sender with a message of 1 MiB, and a receiver who does not read yet. Both get small buffers in \
+         the kernel, so that they are soon full.",
     );
     let listener = TcpListener::bind("127.0.0.1:0")?;
     // A connection inherits it: later would be too late for the window that it announces.
@@ -43,8 +45,10 @@ fn run(lab: &mut Narrator) -> io::Result<()> {
     receiver.set_nonblocking(true)?;
 
     let message: Vec<u8> = (0..MESSAGE_BYTES).map(|at| (at % 251) as u8).collect();
-    lab.say("The first send, with all of it, and then with what is left, until nothing more is taken \
-         (the kernel carries bytes from one buffer to the other meanwhile, so that full is not full at once):");
+    lab.say(
+        "The first send, with all of it, and then with what is left, until nothing more is taken (the kernel \
+         carries bytes from one buffer to the other meanwhile, so that full is not full at once):",
+    );
     let first = lab.send("sender", &sender, &message)?;
     lab.claim(
         "one send takes a part of a long message",
@@ -67,8 +71,8 @@ fn run(lab: &mut Narrator) -> io::Result<()> {
     lab.claim("with both buffers full, send takes nothing", show::result(&refused), would_block(&refused));
     lab.claim("and poll does not call the socket writable", show::flags(writable), writable.is_empty());
     lab.say(
-        "A sendall on a blocking socket would wait here, for a receiver who is this very thread: for ever. So the \
-         receiver reads what is there, all of it, and poll has news for the sender:",
+        "A sendall on a blocking socket would wait here, for a receiver who is this very thread: for ever. \
+         So the receiver reads what is there, all of it, and poll has news for the sender:",
     );
     let mut received = Vec::new();
     lab.call("recv(receiver, ...) until WouldBlock", || {

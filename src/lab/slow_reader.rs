@@ -1,7 +1,8 @@
 //! One who does not read: the kernel's buffers fill, our send gives `WouldBlock`, and then? (send(2), tcp(7))
 //!
-//! Python's `for client in clients: client.sendall(message)` stops here for everybody. Queues without a bound only
-//! move the trouble into memory. The chat of this program has one bounded log, and a choice: skip, close or wait.
+//! Python's `for client in clients: client.sendall(message)` stops here for everybody. Queues without a
+//! bound only move the trouble into memory. The chat of this program has one bounded log, and a choice:
+//! skip, close or wait.
 
 mod room;
 
@@ -14,10 +15,10 @@ use room::{LOG_BYTES_MAX, MESSAGES, Policy, Room, connection};
 pub(super) const LESSON: Lesson = Lesson {
     name: "slow-reader",
     about: "one who does not read: it skips, it is closed, or all wait",
-    remember: "somebody always pays for a slow reader, so decide who. Itself: skip (it misses messages, and is told \
-               how many) or close. Everyone: wait (nothing is lost, and all go at the pace of the slowest). Or the \
-               server: an unbounded queue, until there is no memory left. `onepoll serve --slow` has the first \
-               three.",
+    remember: "somebody always pays for a slow reader, so decide who. Itself: skip (it misses messages, \
+               and is told how many) or close. Everyone: wait (nothing is lost, and all go at the pace of \
+               the slowest). Or the server: an unbounded queue, until there is no memory left. `onepoll \
+               serve --slow` has the first three.",
     run,
 };
 
@@ -26,8 +27,8 @@ const A_WHILE: Duration = Duration::from_millis(200);
 
 fn run(lab: &mut Narrator) -> io::Result<()> {
     lab.say(
-        "A reader who does not read. The server sends, without waiting, until its kernel and the reader's have \
-         taken what they may:",
+        "A reader who does not read. The server sends, without waiting, until its kernel and the reader's \
+         have taken what they may:",
     );
     let (_asleep, mut server) = connection()?;
     let message = [b'x'; 1024];
@@ -47,8 +48,8 @@ fn run(lab: &mut Narrator) -> io::Result<()> {
         would_block(&refused),
     );
     lab.say(
-        "What now? A chat room with two readers, one of them asleep, on the log of the real chat. It keeps 64 KiB \
-         of messages, whoever reads; a sender sends it 2,000 messages of 1 KiB.",
+        "What now? A chat room with two readers, one of them asleep, on the log of the real chat. It keeps \
+         64 KiB of messages, whoever reads; a sender sends it 2,000 messages of 1 KiB.",
     );
     skip(lab)?;
     close(lab)?;
@@ -107,8 +108,8 @@ fn close(lab: &mut Narrator) -> io::Result<()> {
 
 fn wait(lab: &mut Narrator) -> io::Result<()> {
     lab.say(
-        "Third policy, wait: the server reads no more from the sender while the log would overtake anybody. So the \
-         sender's socket fills as well, and its own send says WouldBlock: back-pressure.",
+        "Third policy, wait: the server reads no more from the sender while the log would overtake \
+         anybody. So the sender's socket fills as well, and its own send says WouldBlock: back-pressure.",
     );
     let mut room = Room::new(Policy::Wait)?;
     lab.call("chat(wait), the slow one asleep", || room.run(|room| room.idle >= A_WHILE))?;

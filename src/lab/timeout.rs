@@ -1,7 +1,8 @@
 //! The three meanings of Python's `settimeout`, and how a loop has one timeout for thousands of sockets.
 //!
-//! Python's own: `None` blocks; 0 is `setblocking(False)`; 0.5 makes the socket non-blocking *inside* and polls it
-//! for 0.5 s before each call. The kernel's way for the last is SO_RCVTIMEO (socket(7)). See poll(2) too.
+//! Python's own: `None` blocks; 0 is `setblocking(False)`; 0.5 makes the socket non-blocking *inside* and
+//! polls it for 0.5 s before each call. The kernel's way for the last is SO_RCVTIMEO (socket(7)). See
+//! poll(2) too.
 
 use std::io;
 use std::net::UdpSocket;
@@ -17,9 +18,10 @@ use crate::engine::Moment;
 pub(super) const LESSON: Lesson = Lesson {
     name: "timeout",
     about: "the three meanings of settimeout; one timeout for thousands of sockets",
-    remember: "None waits for ever, 0 never, anything else for so long in each call: a peer who sends a byte now \
-               and then is never over it. A loop turns this around. It keeps deadlines (points in time), sorted, \
-               and its one poll waits until the soonest of them: the number of sockets costs no waiting at all.",
+    remember: "None waits for ever, 0 never, anything else for so long in each call: a peer who sends a \
+               byte now and then is never over it. A loop turns this around. It keeps deadlines (points in \
+               time), sorted, and its one poll waits until the soonest of them: the number of sockets \
+               costs no waiting at all.",
     run,
 };
 
@@ -52,8 +54,8 @@ fn run(lab: &mut Narrator) -> io::Result<()> {
     lab.claim("0: recv does not wait", show::result(&at_once), would_block(&at_once));
 
     lab.say(
-        "settimeout(0.5): what Python makes of it are two calls. It polls the one socket for so long, and calls \
-         recv only if poll has found something; else it raises TimeoutError.",
+        "settimeout(0.5): what Python makes of it are two calls. It polls the one socket for so long, and \
+         calls recv only if poll has found something; else it raises TimeoutError.",
     );
     let [ready] = lab.poll([("server", &server)], PollFlags::IN, HALF_A_SECOND)?;
     lab.claim(
@@ -76,9 +78,10 @@ fn run(lab: &mut Narrator) -> io::Result<()> {
 
 fn one_timeout_for_all(lab: &mut Narrator) -> io::Result<()> {
     lab.say(
-        "Now a server with 200 sockets and, for each, 20 things that must not take for ever: to log in, to say \
-         something, to read its answer... 4,000 deadlines, within the next 200 ms. One after the other, \
-         settimeout would wait for some 400 s. The loop waits for the soonest, in one poll of all sockets:",
+        "Now a server with 200 sockets and, for each, 20 things that must not take for ever: to log in, to \
+         say something, to read its answer... 4,000 deadlines, within the next 200 ms. One after the \
+         other, settimeout would wait for some 400 s. The loop waits for the soonest, in one poll of all \
+         sockets:",
     );
     let sockets = lab.call_showing(
         "bind(127.0.0.1:0), 200 UDP sockets",

@@ -1,5 +1,6 @@
-//! A chat room of one sender and two readers, on the real [`Log`]: what is left of a chat server when everything but
-//! its slow readers is taken away. Every message has the same length, so that it needs no decoder.
+//! A chat room of one sender and two readers, on the real [`Log`]: what is left of a chat server when
+//! everything but its slow readers is taken away. Every message has the same length, so that it needs no
+//! decoder.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -139,7 +140,8 @@ pub(super) struct Reader {
     /// The rest of what a full socket has torn: the log may drop it meanwhile, and the reader needs it whole.
     rest: Vec<u8>,
     client: TcpStream,
-    /// What the client has received: messages, messages that it was told to have missed, and lines that are neither.
+    /// What the client has received: messages, messages that it was told to have missed, and lines that are
+    /// neither.
     pub(super) messages: usize,
     pub(super) missed: usize,
     pub(super) torn: usize,
