@@ -12,6 +12,7 @@ mod bind;
 mod console;
 mod datagram;
 mod listen;
+mod output;
 mod process;
 
 use std::fs::File;

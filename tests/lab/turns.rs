@@ -1,10 +1,11 @@
 //! `onepoll lab turns`: a real chat that tells of its own loop, and is not changed by that.
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::harness::{self, Server};
+use crate::harness::{self, Client, Server};
 
 fn command(address: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_onepoll"));
@@ -115,6 +116,32 @@ fn a_narration_that_nobody_reads_is_dropped_and_does_not_stop_the_chat() {
     let line = server.console().until("lines were dropped").pop().expect("at least that one");
     assert!(line.starts_with("onepoll: narration: "), "{line}");
     parts(&server.console().line());
+}
+
+#[test]
+fn a_terminal_that_nobody_reads_any_more_does_not_stop_the_chat() {
+    if !harness::is_installed("script") {
+        return;
+    }
+    // `script` gives it a terminal, and is stopped: as a connection to a far terminal that hangs.
+    let mut command = Command::new("script");
+    let inner = format!("{} lab turns --listen 127.0.0.1:0", env!("CARGO_BIN_EXE_onepoll"));
+    command.args(["-qefc", &inner, "/dev/null"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut server = Server::spawn(command);
+    let address = server.addresses[0].trim_end().to_string();
+    server.in_one_turn(|| {
+        let mut speaker = Client::connect(&address).greeted();
+        for _ in 0..800 {
+            speaker.say("x");
+            speaker.until(": x");
+        }
+    });
+    // It is read again: control-C at the terminal ends what runs there.
+    server.stdin.as_mut().expect("it is piped").write_all(b"\x03").expect("script takes it");
+    server.console().until(": a signal");
+    server.console().rest();
+    assert_eq!(server.exit_code(), 0);
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! Standard input and output as one stream, without changing how they are open.
 //!
-//! `O_NONBLOCK` belongs to the open file, not to the descriptor: setting it on a terminal would set it for
-//! the shell and for every other program there, even after we ended. So the descriptors stay as they were
-//! found, and each read and write first asks `poll(2)` whether it would block (P66, P67).
+//! The descriptors stay as they were found (see [`Output`]): each read first asks `poll(2)` whether it would
+//! block (P66, P67).
 
-use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 
 use mio::event::Source;
 use mio::unix::SourceFd;
@@ -13,24 +12,27 @@ use mio::{Interest, Registry, Token};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::stdio::{stdin, stdout};
 
-/// What a pipe takes at once, if `poll` says that it takes anything (`PIPE_BUF`, pipe(7)).
-const PIPE_BYTES: usize = 4096;
-
-/// What a terminal takes at once, if `poll` says so (the line discipline's low-water mark).
-const TERMINAL_BYTES: usize = 256;
+use super::output::Output;
 
 /// Standard input and output.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Console {
     has_input_events: bool,
     has_output_events: bool,
+    output: Output,
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Console {
     /// The console; there is one for a process.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Console { has_input_events: false, has_output_events: false, output: Output::new(stdout()) }
     }
 
     /// A regular file and /dev/null have no events (EPERM): they are always readable.
@@ -91,40 +93,23 @@ impl Console {
     pub(super) fn write(&mut self, parts: [&[u8]; 2]) -> io::Result<usize> {
         let mut written = 0;
         for part in parts {
-            for chunk in part.chunks(chunk_bytes(stdout())) {
-                match write_some(stdout(), chunk) {
-                    Ok(bytes) => {
-                        written += bytes;
-                        if bytes < chunk.len() {
-                            return Ok(written);
-                        }
+            match self.output.write(stdout(), part) {
+                Ok(bytes) => {
+                    written += bytes;
+                    if bytes < part.len() {
+                        break;
                     }
-                    Err(error) if written > 0 && error.kind() == io::ErrorKind::WouldBlock => {
-                        return Ok(written);
-                    }
-                    Err(error) => return Err(error),
                 }
+                Err(error) if written > 0 && error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
             }
         }
         Ok(written)
     }
 }
 
-/// What the descriptor takes at once without blocking, if `poll` says that it takes anything.
-pub(super) fn chunk_bytes(descriptor: BorrowedFd<'_>) -> usize {
-    if descriptor.is_terminal() { TERMINAL_BYTES } else { PIPE_BYTES }
-}
-
-/// Writes without blocking a chunk of at most [`chunk_bytes`]; `WouldBlock` where nothing is taken.
-pub(super) fn write_some(descriptor: BorrowedFd<'_>, chunk: &[u8]) -> io::Result<usize> {
-    if !is_ready(descriptor, PollFlags::OUT)? {
-        return Err(io::ErrorKind::WouldBlock.into());
-    }
-    Ok(rustix::io::write(descriptor, chunk)?)
-}
-
 /// Whether the descriptor can be read or written without blocking, or has an end or an error to tell.
-fn is_ready(descriptor: impl AsFd, flags: PollFlags) -> io::Result<bool> {
+pub(super) fn is_ready(descriptor: impl AsFd, flags: PollFlags) -> io::Result<bool> {
     let mut polled = [PollFd::new(&descriptor, flags)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     rustix::event::poll(&mut polled, Some(&at_once))?;

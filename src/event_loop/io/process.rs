@@ -7,7 +7,7 @@ use nix::sys::signal::{SigSet, Signal};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::stdio::{stderr, stdout};
 
-use super::console;
+use super::output::Output;
 
 /// Raises the limit of open descriptors as far as it goes, and returns it.
 #[must_use]
@@ -44,22 +44,39 @@ pub fn keep_ignored_signals_away() {
 #[derive(Debug)]
 pub struct LossyOutput {
     descriptor: BorrowedFd<'static>,
+    output: Output,
     /// What is written, for the note of what was dropped.
     name: &'static str,
     dropped_lines: u64,
+    /// The last that was written is the beginning of a line.
+    is_torn: bool,
 }
 
 impl LossyOutput {
     /// Standard error.
     #[must_use]
     pub fn log() -> Self {
-        LossyOutput { descriptor: stderr(), name: "log", dropped_lines: 0 }
+        Self::new(stderr(), "log")
     }
 
     /// Standard output.
     #[must_use]
     pub fn narration() -> Self {
-        LossyOutput { descriptor: stdout(), name: "narration", dropped_lines: 0 }
+        Self::new(stdout(), "narration")
+    }
+
+    fn new(descriptor: BorrowedFd<'static>, name: &'static str) -> Self {
+        let output = Output::new(descriptor);
+        LossyOutput { descriptor, output, name, dropped_lines: 0, is_torn: false }
+    }
+
+    /// Whether the whole line was taken.
+    fn write_line(&mut self, line: &[u8]) -> bool {
+        let taken = self.output.write(self.descriptor, line).unwrap_or(0);
+        if taken > 0 {
+            self.is_torn = taken < line.len();
+        }
+        taken == line.len()
     }
 }
 
@@ -67,17 +84,15 @@ impl Write for LossyOutput {
     /// Takes whole lines, one a call, as `env_logger` writes them; never fails, never blocks.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.dropped_lines > 0 {
+            let end = if self.is_torn { "\n" } else { "" };
             let (name, lines) = (self.name, self.dropped_lines);
-            let note = format!("onepoll: {name}: {lines} lines were dropped: nobody read them\n");
-            if console::write_some(self.descriptor, note.as_bytes()).is_ok() {
+            let note = format!("{end}onepoll: {name}: {lines} lines were dropped: nobody read them\n");
+            if self.write_line(note.as_bytes()) {
                 self.dropped_lines = 0;
             }
         }
-        for chunk in line.chunks(console::chunk_bytes(self.descriptor)) {
-            if self.dropped_lines > 0 || console::write_some(self.descriptor, chunk).is_err() {
-                self.dropped_lines += 1;
-                break;
-            }
+        if self.dropped_lines > 0 || !self.write_line(line) {
+            self.dropped_lines += 1;
         }
         Ok(line.len())
     }
