@@ -1,8 +1,10 @@
-//! Throughput: fan-out through the real loop, the log, and lines in.
+//! Throughput: fan-out through the real loop, the log, lines in, and the course's servers.
 //!
 //! Timings of one machine at one time: compare only what one run measured. What must not grow is counted
 //! in instructions instead, by the `gauge` beside this. One binary, since linking is most of the build.
 
+#[cfg(feature = "course")]
+mod echo;
 mod fan_out;
 mod lines;
 mod log;
@@ -20,5 +22,10 @@ fn short() -> Criterion {
         .without_plots()
 }
 
-criterion_group!(name = benches; config = short(); targets = fan_out::bench, log::bench, lines::bench);
-criterion_main!(benches);
+criterion_group!(name = chat; config = short(); targets = fan_out::bench, log::bench, lines::bench);
+#[cfg(feature = "course")]
+criterion_group!(name = course; config = short(); targets = echo::bench);
+#[cfg(feature = "course")]
+criterion_main!(chat, course);
+#[cfg(not(feature = "course"))]
+criterion_main!(chat);
