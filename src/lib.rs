@@ -1,5 +1,5 @@
-//! A chat and broadcast server, its client, and the event loop that they run on: one thread, one
-//! `mio::Poll`, one slab of connections, no locks, no async runtime.
+//! A chat and broadcast server, a library for socket servers, a course in sockets, and the event loop that
+//! they run on: one thread, one `mio::Poll`, one slab of connections, no locks, no async runtime.
 //!
 //! A room is a bounded log and a member is a cursor in it: a message is appended once, whoever reads.
 //!
@@ -8,13 +8,18 @@
 //! 1. [`engine`]: the contract between the loop and a program, which does no I/O.
 //! 2. [`event_loop`]: the turn; the connections; [`event_loop::io`], the operating system.
 //! 3. [`chat`]: the chat server as an engine; [`chat::log`] is the idea that the rest stands on.
-//! 4. [`codec`]: bytes to lines, and text that is safe to show.
-//! 5. [`clients`]: the chat client as an engine on the same loop.
-//! 6. [`limits`]: every bound, and [`deadlines`]: what is due when.
-//! 7. [`cli`]: arguments, messages to people, exit codes.
+//! 4. [`socketserver`]: a handler for each connection or datagram, as an engine; for servers of your own.
+//! 5. `servers`: the classic servers of a course, each a small engine or handler.
+//! 6. [`clients`]: the clients as engines on the same loop.
+//! 7. `lab`: experiments on real sockets, told call by call.
+//! 8. [`codec`]: bytes to lines and messages, and text that is safe to show.
+//! 9. [`limits`]: every bound; [`deadlines`]: what is due when; [`output_queues`] and `input_texts`: what
+//!    engines keep for each connection.
+//! 10. [`cli`]: arguments, messages to people, exit codes.
 //!
-//! Arrows point down only: `cli` may use everything, `chat` and `clients` the engine's contract, the codecs
-//! and the limits, the loop the contract and the limits. `tests/architecture.rs` holds the code to it.
+//! Arrows point down only: `cli` may use everything, the programs the engine's contract, the codecs and the
+//! limits, the loop the contract and the limits. `tests/architecture.rs` holds the code to it. Without the
+//! feature `course` (`--no-default-features`) there is the chat alone, and the library.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -34,3 +39,8 @@ pub mod output_queues;
 #[cfg(feature = "course")]
 pub mod servers;
 pub mod socketserver;
+
+/// The programs in the README are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
