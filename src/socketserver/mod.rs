@@ -126,9 +126,11 @@
 //! |---|---|
 //! | `TCPServer`, `UDPServer` | [`Server::bind`] with `tcp:` or `udp:`; IPv6 in brackets |
 //! | `UnixStreamServer`, `UnixDatagramServer` | [`Server::bind`] with `unix:` or `unixgram:`; the file has mode 0600, and is removed with the server |
-//! | `ThreadingMixIn` | not needed: no handler waits for its peer, so none holds up another. Given up: a second processor, and handlers that compute for long or wait for a disk or a name: everybody waits for those |
-//! | `ForkingMixIn` | not needed for the same reason. Given up: one handler's crash ends all (a panic is a defect here, not a way out) |
+//! | `ThreadingTCPServer` and the like, `ThreadingMixIn` | not needed: no handler waits for its peer, so none holds up another. Given up: a second processor, and handlers that compute for long or wait for a disk or a name: everybody waits for those |
+//! | `ForkingTCPServer` and the like, `ForkingMixIn` | not needed for the same reason. Given up: one handler's crash ends all (a panic is a defect here, not a way out) |
+//! | `daemon_threads`, `block_on_close`, `max_children` | there are none; [`Server::serve_forever`] returns when everyone has what is due |
 //! | `BaseRequestHandler` | [`Handler`] |
+//! | `RequestHandlerClass` | the closure that [`Server::bind`] takes: it makes a handler, with whatever state it shares |
 //! | `setup()`, `handle()`, `finish()` | [`Handler::setup`]; [`Handler::handle`], called as often as input comes; [`Handler::finish`], which is told the reason |
 //! | `self.request`, `self.client_address`, `self.server` | [`Request`], [`Request::peer`], [`Request::server`] |
 //! | `StreamRequestHandler`: `rfile.readline()`, `wfile.write()` | [`Request::read_line`]; [`Request::send`], or `write!`, for a request is an [`io::Write`](std::io::Write) |
@@ -138,6 +140,12 @@
 //! | `server_close()` | dropping the [`Server`] |
 //! | `server_address`, `address_family` | [`Server::addresses`] |
 //! | `allow_reuse_address` | always, for TCP: a restart finds its port free; never `SO_REUSEPORT`, which shares it |
+//! | `server_bind()`, `server_activate()` | [`Server::bind`], [`Server::bind_also`] |
+//! | `get_request()`, `process_request()`, `finish_request()`, `close_request()` | steps of the [turn](crate::event_loop::EventLoop::turn) |
+//! | `socket`, `fileno()` | not given out: the loop owns its sockets |
+//! | `max_packet_size` | [`limits::DATAGRAM_BYTES_MAX`](crate::limits::DATAGRAM_BYTES_MAX) |
+//! | `rbufsize`, `wbufsize` | none: what is read is lent, what is sent is kept until it is written |
+//! | `disable_nagle_algorithm` | always |
 //! | `request_queue_size` | [`limits::LISTEN_BACKLOG`](crate::limits::LISTEN_BACKLOG) |
 //! | `verify_request()` | [`Request::close`] in `setup`; [`Engine::admit`](crate::engine::Engine::admit) for a whole engine |
 //! | `handle_error()` | not needed: what fails on one connection ends that one, and its `finish` is told why |
