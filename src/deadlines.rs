@@ -46,6 +46,12 @@ impl<K: Ord + Copy> Deadlines<K> {
         self.heap.pop().map(|Reverse((_, key))| key)
     }
 
+    /// How many there are, leftovers included.
+    #[cfg(test)]
+    pub fn count(&self) -> usize {
+        self.heap.len()
+    }
+
     /// Drops what `is_meant` denies once the set has doubled since the last time, so that the cost
     /// is constant for each deadline that was set.
     pub fn prune(&mut self, is_meant: impl Fn(&K) -> bool) {

@@ -26,7 +26,7 @@ pub struct Dispatch<H, F> {
     sessions: Vec<Option<Session<H>>>,
     queues: OutputQueues,
     sockets: Vec<(ConnectionId, Answers)>,
-    deadlines: Deadlines<ConnectionId>,
+    pub(super) deadlines: Deadlines<ConnectionId>,
     actions: VecDeque<Action>,
     shared: Shared,
     is_stopping: bool,
@@ -360,6 +360,10 @@ impl<H: Handler, F: FnMut(Peer) -> H> Engine for Dispatch<H, F> {
     fn handle_timeout(&mut self, now: Now) {
         while let Some(id) = self.deadlines.poll_due(now.moment) {
             let Some(session) = session(&mut self.sessions, id) else { continue };
+            // A sooner one came after this and did its work: renewing both would double them for ever.
+            if session.timer.is_none_or(|timer| timer > now.moment) {
+                continue;
+            }
             session.timer = None;
             if session.link.deadline.is_some_and(|deadline| deadline <= now.moment) {
                 session.link.deadline = None;

@@ -181,6 +181,18 @@ fn thousands_of_requests_that_put_their_timeout_off_leave_one_entry() {
 }
 
 #[test]
+fn a_shorter_timeout_now_and_then_leaves_no_entries_for_ever() {
+    let (_, mut dispatch) = noting();
+    dispatch.handle_accepted(at(0), ID, peer());
+    for turn in 0..1000 {
+        let now = at(20 * turn);
+        dispatch.handle_timeout(now);
+        dispatch.handle_bytes(now, ID, b"timeout 60\ntimeout 5\ntimeout 60\n");
+    }
+    assert!(dispatch.deadlines.count() <= 10, "{} entries", dispatch.deadlines.count());
+}
+
+#[test]
 fn nothing_is_sent_after_the_end_of_the_output() {
     let (_, mut dispatch) = noting();
     dispatch.handle_accepted(at(0), ID, peer());
