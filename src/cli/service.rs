@@ -70,6 +70,8 @@ impl Service<'_> {
     /// The system, which a signal wakes. Before anything is bound: whoever reads an address may signal at once.
     pub(super) fn system(&self) -> std::io::Result<System> {
         io::keep_ignored_signals_away();
+        // A soft limit of 1024 is the rule, and no more than a habit.
+        let _ = io::raise_descriptor_limit();
         let system = System::new(self.options)?;
         let waker = system.waker();
         ctrlc::set_handler(move || waker.wake()).map_err(std::io::Error::other)?;
