@@ -9,6 +9,8 @@ mod echo;
 #[cfg(feature = "course")]
 mod greet;
 #[cfg(feature = "course")]
+mod hello;
+#[cfg(feature = "course")]
 mod lab;
 mod logging;
 mod parse;
@@ -63,6 +65,9 @@ enum Command {
     /// Greet each client, and close
     #[cfg(feature = "course")]
     Greet(greet::Arguments),
+    /// Serve a web page that says hello
+    #[cfg(feature = "course")]
+    Hello(hello::Arguments),
     /// Send back what comes, on TCP, UDP and Unix sockets
     #[cfg(feature = "course")]
     Echo(echo::Arguments),
@@ -89,6 +94,8 @@ pub fn run() -> ExitCode {
         Command::Lab(arguments) => lab::run(&arguments),
         #[cfg(feature = "course")]
         Command::Greet(arguments) => greet::run(&arguments),
+        #[cfg(feature = "course")]
+        Command::Hello(arguments) => hello::run(&arguments),
         #[cfg(feature = "course")]
         Command::Echo(arguments) => echo::run(&arguments),
     }

@@ -239,6 +239,15 @@ pub const QUESTIONS_PER_CLIENT_MAX: usize = 8;
 
 /// Open questions of all clients: as many as an operator can hope to answer.
 pub const QUESTIONS_MAX: usize = 4096;
+
+// ---- HTTP (P47) ----
+
+/// Bytes of a request's head, its request line and its empty line included.
+pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// Fields of a request's head.
+pub const HTTP_FIELDS_MAX: usize = 64;
+
 // ---- file transfer ----
 
 /// Bytes of a transfer's header: what the longest path of any system needs, escaped (P30).
@@ -271,3 +280,5 @@ const _: () = assert!(CLIENT_INPUT_BYTES_MAX > *LINE_BYTES_RANGE.end());
 // A name and a room's tag fit into a record's overhead: 20 for the time, the rest punctuation. An
 // IPv6 address with its port has at most 48 bytes.
 const _: () = assert!(20 + 48 + NICK_BYTES_MAX + ROOM_NAME_BYTES_MAX + 32 <= RECORD_OVERHEAD_BYTES_MAX);
+// A head that is too long is answered, before the loop closes for it.
+const _: () = assert!(HTTP_HEAD_BYTES_MAX < HANDLER_UNREAD_BYTES_MAX);

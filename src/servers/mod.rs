@@ -4,3 +4,4 @@
 pub mod ask;
 pub mod echo;
 pub mod greet;
+pub mod hello;
