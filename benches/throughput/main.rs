@@ -6,6 +6,8 @@
 #[cfg(feature = "course")]
 mod echo;
 mod fan_out;
+#[cfg(feature = "course")]
+mod hello;
 mod lines;
 mod log;
 
@@ -24,7 +26,7 @@ fn short() -> Criterion {
 
 criterion_group!(name = chat; config = short(); targets = fan_out::bench, log::bench, lines::bench);
 #[cfg(feature = "course")]
-criterion_group!(name = course; config = short(); targets = echo::bench);
+criterion_group!(name = course; config = short(); targets = echo::bench, hello::bench);
 #[cfg(feature = "course")]
 criterion_main!(chat, course);
 #[cfg(not(feature = "course"))]
