@@ -14,6 +14,12 @@ mod hello;
 mod lab;
 mod logging;
 mod parse;
+#[cfg(feature = "course")]
+mod progress;
+#[cfg(feature = "course")]
+mod receive;
+#[cfg(feature = "course")]
+mod send;
 mod serve;
 mod service;
 
@@ -71,6 +77,12 @@ enum Command {
     /// Send back what comes, on TCP, UDP and Unix sockets
     #[cfg(feature = "course")]
     Echo(echo::Arguments),
+    /// Take files that `onepoll send` and classic senders bring
+    #[cfg(feature = "course")]
+    Receive(receive::Arguments),
+    /// Bring files to `onepoll receive` and classic receivers
+    #[cfg(feature = "course")]
+    Send(send::Arguments),
 }
 
 /// Runs the program that the arguments ask for.
@@ -98,6 +110,10 @@ pub fn run() -> ExitCode {
         Command::Hello(arguments) => hello::run(&arguments),
         #[cfg(feature = "course")]
         Command::Echo(arguments) => echo::run(&arguments),
+        #[cfg(feature = "course")]
+        Command::Receive(arguments) => receive::run(&arguments),
+        #[cfg(feature = "course")]
+        Command::Send(arguments) => send::run(&arguments),
     }
     .into()
 }

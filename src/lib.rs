@@ -37,6 +37,8 @@ pub mod lab;
 pub mod limits;
 pub mod output_queues;
 #[cfg(feature = "course")]
+pub mod progress;
+#[cfg(feature = "course")]
 pub mod servers;
 pub mod socketserver;
 

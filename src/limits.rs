@@ -268,6 +268,36 @@ pub const FILE_NUMBERS_MAX: u32 = 999;
 /// Bytes of the word that tells a file from others of its name and size.
 pub const FILE_IDENTITY_BYTES_MAX: usize = 64;
 
+/// `--idle`: silence of a sender after which its transfer is over.
+pub const TRANSFER_IDLE: Duration = Duration::from_secs(60);
+
+/// How long a sender that could go on with a broken transfer waits for the receiver to say what it has: one
+/// that knows of such things says it at once.
+pub const RESUME_OFFER: Duration = Duration::from_secs(2);
+
+/// Transfers at the same time, if the descriptor limit allows them: each holds at most a chunk in memory.
+pub const TRANSFERS_MAX: usize = 1000;
+
+/// Bytes written before the disk is waited for, where a file is to survive a loss of power.
+pub const PART_UNSYNCED_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of a broken transfer that are worth being continued.
+pub const PART_BYTES_MIN: u64 = 64 * 1024;
+
+/// Broken transfers that are kept for their senders to continue; the oldest give way (P59).
+pub const PARTS_KEPT_MAX: usize = 16;
+
+/// How long a broken transfer is kept, which the next start looks at.
+pub const PART_AGE_MAX: Duration = Duration::from_secs(7 * 86400);
+
+/// How fast, at least, a disk is read to check what is there of a broken transfer: how long the other side
+/// waits for that, beyond [`TRANSFER_IDLE`].
+pub const PART_BYTES_PER_SECOND_MIN: u64 = 8 << 20;
+
+// What is continued is longer than the hash that says so.
+const _: () = assert!(PART_BYTES_MIN >= 32);
+// A header that is not all there yet is no reason to close its connection.
+const _: () = assert!(HANDLER_UNREAD_BYTES_MAX > TRANSFER_HEADER_BYTES_MAX + READ_BYTES_MAX);
 // Every connection that was read or accepted in a turn can be flushed in it, and the rooms are walked
 // in every turn: neither starves the other.
 const _: () = assert!(

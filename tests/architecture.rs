@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom. `cli` and `main` may use all.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     (
         "lib",
         &[
@@ -24,6 +24,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
             "lab",
             "limits",
             "output_queues",
+            "progress",
             "servers",
             "socketserver",
         ],
@@ -39,18 +40,20 @@ const LAYERS: [(&str, &[&str]); 13] = [
             "deadlines",
             "input_texts",
             "output_queues",
+            "progress",
             "socketserver",
         ],
     ),
     ("socketserver", &["engine", "event_loop", "codec", "limits", "deadlines", "output_queues"]),
     ("chat", &["engine", "codec", "limits", "deadlines"]),
-    ("clients", &["engine", "codec", "limits", "deadlines", "output_queues"]),
+    ("clients", &["engine", "codec", "limits", "deadlines", "output_queues", "progress"]),
     ("event_loop", &["engine", "limits", "deadlines"]),
     ("codec", &["limits"]),
     ("engine", &["limits"]),
     ("deadlines", &["engine", "limits"]),
     ("output_queues", &["engine", "limits"]),
     ("input_texts", &["engine", "codec", "limits"]),
+    ("progress", &["engine"]),
     ("limits", &[]),
 ];
 

@@ -21,14 +21,28 @@ pub(super) fn endpoints(address: &Address) -> Result<Vec<Endpoint>, Outcome> {
 /// Runs a client that has the console, until it, the peer or a signal ends it; gives it back to be asked
 /// how. It is built once signals are its own to answer, for it may change the terminal.
 pub(super) fn run<E: Engine>(client: impl FnOnce() -> std::io::Result<E>) -> std::io::Result<E> {
-    io::keep_ignored_signals_away();
-    let system = System::new(SocketOptions { send_buffer_bytes: limits::SEND_BUFFER_BYTES })?;
-    let waker = system.waker();
-    ctrlc::set_handler(move || waker.wake()).map_err(std::io::Error::other)?;
+    let system = system()?;
     let mut event_loop = EventLoop::new(system, client()?, limits::LINGER);
     event_loop.adopt(Stream::Console(Console::new()), Peer::Console)?;
     event_loop.run()?;
     Ok(event_loop.into_engine())
+}
+
+/// Runs a client that has no use for the console.
+#[cfg(feature = "course")]
+pub(super) fn run_without_console<E: Engine>(client: E) -> std::io::Result<E> {
+    let mut event_loop = EventLoop::new(system()?, client, limits::LINGER);
+    event_loop.run()?;
+    Ok(event_loop.into_engine())
+}
+
+/// The system, which a signal wakes.
+fn system() -> std::io::Result<System> {
+    io::keep_ignored_signals_away();
+    let system = System::new(SocketOptions { send_buffer_bytes: limits::SEND_BUFFER_BYTES })?;
+    let waker = system.waker();
+    ctrlc::set_handler(move || waker.wake()).map_err(std::io::Error::other)?;
+    Ok(system)
 }
 
 /// Tells the person how the client called `name` ended.

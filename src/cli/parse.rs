@@ -18,6 +18,22 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
     number.checked_mul(unit).ok_or_else(|| "more bytes than there can be".into())
 }
 
+/// `512M`, `4G`, `1T`: bytes of a file.
+#[cfg(feature = "course")]
+pub(super) fn file_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|unit: char| "kmgtKMGT".contains(unit));
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err("a number of bytes, as 512M or 4G".into()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "a number of bytes, as 512M or 4G".to_string())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "more bytes than there can be".into())
+}
+
 /// An address that peers connect to, not one that they send datagrams to.
 pub(super) fn stream_address(text: &str) -> Result<Address, String> {
     let address: Address = text.parse()?;
@@ -92,6 +108,17 @@ mod tests {
         assert_eq!(bytes("1m"), Ok(1 << 20));
         for wrong in ["", "K", "-1", "1G", "99999999999999999999", "18446744073709551615M"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[cfg(feature = "course")]
+    #[test]
+    fn files_are_larger() {
+        assert_eq!(file_bytes("7"), Ok(7));
+        assert_eq!(file_bytes("4g"), Ok(4 << 30));
+        assert_eq!(file_bytes("1T"), Ok(1 << 40));
+        for wrong in ["", "G", "-1", "1GG", "1X", "17000000T"] {
+            assert!(file_bytes(wrong).is_err(), "{wrong}");
         }
     }
 

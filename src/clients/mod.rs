@@ -5,8 +5,10 @@
 pub mod chat;
 pub mod editor;
 pub mod keys;
+#[cfg(feature = "course")]
+pub mod send;
 
-use std::io;
+pub(crate) use crate::codec::text::describe;
 
 /// How a client ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,12 +19,4 @@ pub enum Outcome {
     Failed(String),
     /// There never was a connection, or the server refused it; why.
     CannotConnect(String),
-}
-
-/// A system's error as people read it: `connection refused`.
-pub(crate) fn describe(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut characters = text.chars();
-    characters.next().map_or(String::new(), |first| first.to_lowercase().chain(characters).collect())
 }

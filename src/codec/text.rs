@@ -10,6 +10,8 @@
 //! Knows nothing of lines: the caller has split them. See
 //! [`telnet`] for the commands that are taken out here.
 
+use std::io;
+
 use super::telnet::{self, IAC, Telnet};
 
 /// Appends `line` to `out`, cleaned.
@@ -63,6 +65,15 @@ pub fn ends_inside_character(text: &[u8]) -> bool {
     let first = tail.find(|(_, byte)| !is_continuation(**byte));
     // A character's first byte tells by its leading ones how many there are.
     first.is_some_and(|(behind, byte)| byte.leading_ones() as usize > behind + 1)
+}
+
+/// A system's error as people read it: `connection refused`.
+#[must_use]
+pub fn describe(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut characters = text.chars();
+    characters.next().map_or(String::new(), |first| first.to_lowercase().chain(characters).collect())
 }
 
 /// Whether `line` is printable ASCII and tabs only: what most lines are.

@@ -24,6 +24,7 @@
 pub mod name;
 
 use std::fmt;
+use std::time::Duration;
 
 use blake3::Hash;
 use serde_json::Value;
@@ -224,6 +225,20 @@ impl Answer {
         json + "}\n"
     }
 
+    /// The answer to people.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match self {
+            Answer::Done { bytes, hash, name, warning } => {
+                let name = name.as_ref().map_or(String::new(), |name| format!(", as {name}"));
+                let warning = warning.as_ref().map_or(String::new(), |warning| format!("; {warning}"));
+                format!("{bytes} bytes, blake3 {hash}{name}{warning}")
+            }
+            Answer::Failed(why) => why.clone(),
+            Answer::Resume { offset, .. } => format!("{offset} bytes are there already"),
+        }
+    }
+
     /// Reads a line, with or without its end; `None` where it is no answer.
     #[must_use]
     pub fn decode(line: &[u8]) -> Option<Answer> {
@@ -243,6 +258,12 @@ impl Answer {
             _ => return None,
         })
     }
+}
+
+/// How long one side may take to read so many bytes again before it says what their hash is.
+#[must_use]
+pub fn check_time_max(bytes: u64) -> Duration {
+    Duration::from_secs(bytes / limits::PART_BYTES_PER_SECOND_MIN)
 }
 
 /// A JSON string.

@@ -32,7 +32,7 @@ pub use bind::{BindError, Bound, SocketFile};
 pub use console::Console;
 pub use datagram::Datagrams;
 pub use listen::{Listener, SocketOptions};
-pub use process::{LossyOutput, keep_ignored_signals_away, raise_descriptor_limit};
+pub use process::{LossyOutput, keep_ignored_signals_away, let_large_writes_fail, raise_descriptor_limit};
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

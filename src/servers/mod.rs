@@ -5,3 +5,4 @@ pub mod ask;
 pub mod echo;
 pub mod greet;
 pub mod hello;
+pub mod receive;

@@ -39,6 +39,15 @@ pub fn keep_ignored_signals_away() {
     let _ = blocked.thread_block();
 }
 
+/// Has a write beyond the largest size that a file may have (`ulimit -f`) fail, where SIGXFSZ would end the
+/// process (P57). Call before any thread is started.
+pub fn let_large_writes_fail() {
+    let mut blocked = SigSet::empty();
+    blocked.add(Signal::SIGXFSZ);
+    // It fails only for a mask that is none.
+    let _ = blocked.thread_block();
+}
+
 /// Standard error for the log, or standard output for a narration: what it does not take at once is
 /// dropped and counted, so that a full pipe or a stopped terminal never stops the loop (P22).
 #[derive(Debug)]

@@ -1,0 +1,221 @@
+//! Transfers as people see them: bars on a terminal, lines now and then where there is none.
+//!
+//! All of it goes to standard error, and nothing of it waits: what a stopped terminal or a full pipe does
+//! not take is dropped, as with the log. What peers had a say in is cleaned.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{
+    HumanBytes, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike,
+};
+use rustix::stdio::stderr;
+use rustix::termios::tcgetwinsize;
+
+use crate::codec::text;
+use crate::engine::{Moment, Now};
+use crate::event_loop::io::LossyOutput;
+use crate::progress::Progress;
+
+/// Pause between two lines of one transfer.
+const LINE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Bars at the same time; transfers beyond them show only how they ended.
+const BARS_MAX: usize = 8;
+
+/// Drawings a second.
+const BARS_PER_SECOND: u8 = 10;
+
+const BAR: &str =
+    "{wide_msg} {bar:24} {percent:>3} %  {bytes:>10}  {binary_bytes_per_sec:>12}  {eta:>4} left";
+const BAR_WITHOUT_END: &str = "{wide_msg} {bytes:>10}  {binary_bytes_per_sec:>12}";
+
+/// What shows the transfers of the subcommand `name`; failures are shown even if all else is not to be.
+pub(super) fn progress(name: &'static str, is_quiet: bool) -> Box<dyn Progress> {
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    if !is_quiet && stderr().is_terminal() && !is_dumb {
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(Terminal), BARS_PER_SECOND);
+        Box::new(Bars { name, all: MultiProgress::with_draw_target(target), bars: BTreeMap::new() })
+    } else {
+        Box::new(Lines { name, is_quiet, transfers: BTreeMap::new() })
+    }
+}
+
+/// Bars on a terminal.
+#[derive(Debug)]
+struct Bars {
+    name: &'static str,
+    all: MultiProgress,
+    bars: BTreeMap<u32, ProgressBar>,
+}
+
+impl Progress for Bars {
+    fn begin(&mut self, _now: Now, number: u32, what: &str, done: u64, total: Option<u64>) {
+        if !self.bars.contains_key(&number) && self.bars.len() >= BARS_MAX {
+            return;
+        }
+        let bar = self.bars.entry(number).or_insert_with(|| {
+            let (bar, template) = match total {
+                Some(total) => (ProgressBar::new(total), BAR),
+                None => (ProgressBar::no_length(), BAR_WITHOUT_END),
+            };
+            let style = ProgressStyle::with_template(template).expect("invariant: the templates are right");
+            self.all.add(bar.with_style(style.progress_chars("=> ")))
+        });
+        bar.set_message(clean(what));
+        bar.set_position(done);
+        // What was there before is no measure of the speed.
+        bar.reset_eta();
+    }
+
+    fn advance(&mut self, _now: Now, number: u32, done: u64) {
+        if let Some(bar) = self.bars.get(&number) {
+            bar.set_position(done);
+        }
+    }
+
+    fn end(&mut self, _now: Now, number: u32, how: Result<String, String>) {
+        if let Some(bar) = self.bars.remove(&number) {
+            bar.finish_and_clear();
+            self.all.remove(&bar);
+        }
+        let line = match how {
+            Ok(how) => clean(&how),
+            Err(why) => format!("onepoll: {}: {}", self.name, clean(&why)),
+        };
+        // The terminal drops what it does not take, and never fails.
+        let _ = self.all.println(line);
+    }
+}
+
+/// Standard error as a terminal that never blocks. It keeps nothing back: what a stopped terminal misses
+/// is drawn again soon.
+#[derive(Debug)]
+struct Terminal;
+
+impl TermLike for Terminal {
+    fn width(&self) -> u16 {
+        tcgetwinsize(stderr()).map_or(0, |size| size.ws_col).max(20)
+    }
+
+    fn height(&self) -> u16 {
+        tcgetwinsize(stderr()).map_or(0, |size| size.ws_row).max(2)
+    }
+
+    fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
+        self.move_cursor(lines, 'A')
+    }
+
+    fn move_cursor_down(&self, lines: usize) -> io::Result<()> {
+        self.move_cursor(lines, 'B')
+    }
+
+    fn move_cursor_right(&self, columns: usize) -> io::Result<()> {
+        self.move_cursor(columns, 'C')
+    }
+
+    fn move_cursor_left(&self, columns: usize) -> io::Result<()> {
+        self.move_cursor(columns, 'D')
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.write_str(&format!("{text}\n"))
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        LossyOutput::log().write_all(text.as_bytes())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.write_str("\r\x1b[2K")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Terminal {
+    fn move_cursor(&self, by: usize, direction: char) -> io::Result<()> {
+        if by == 0 { Ok(()) } else { self.write_str(&format!("\x1b[{by}{direction}")) }
+    }
+}
+
+/// Lines in a log.
+#[derive(Debug)]
+struct Lines {
+    name: &'static str,
+    is_quiet: bool,
+    transfers: BTreeMap<u32, Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    what: String,
+    total: Option<u64>,
+    began: Moment,
+    began_at: u64,
+    told: Moment,
+}
+
+impl Progress for Lines {
+    fn begin(&mut self, now: Now, number: u32, what: &str, done: u64, total: Option<u64>) {
+        if self.is_quiet {
+            return;
+        }
+        let size = total.map_or("of unknown size".into(), |total| HumanBytes(total).to_string());
+        let from = if done > 0 { format!(", from byte {done} on") } else { String::new() };
+        say(&format!("{what}: {size}{from}"));
+        let what = what.to_string();
+        self.transfers
+            .insert(number, Line { what, total, began: now.moment, began_at: done, told: now.moment });
+    }
+
+    fn advance(&mut self, now: Now, number: u32, done: u64) {
+        if let Some(line) = self.transfers.get_mut(&number)
+            && now.moment.since(line.told) >= LINE_PAUSE
+        {
+            line.told = now.moment;
+            say(&line.at(now, done));
+        }
+    }
+
+    fn end(&mut self, now: Now, number: u32, how: Result<String, String>) {
+        let took = self.transfers.remove(&number).map(|line| now.moment.since(line.began));
+        match how {
+            Ok(_) if self.is_quiet => {}
+            Ok(how) => {
+                let took = took.map_or(String::new(), |took| format!(", {:.1} s", took.as_secs_f64()));
+                say(&format!("{how}{took}"));
+            }
+            Err(why) => say(&format!("onepoll: {}: {why}", self.name)),
+        }
+    }
+}
+
+impl Line {
+    fn at(&self, now: Now, done: u64) -> String {
+        let seconds = now.moment.since(self.began).as_secs_f64();
+        let per_second = done.saturating_sub(self.began_at) as f64 / seconds;
+        let rate = HumanBytes(per_second as u64);
+        let Some(total) = self.total.filter(|total| *total > 0) else {
+            return format!("{}: {}, {rate}/s", self.what, HumanBytes(done));
+        };
+        let left_s = (total.saturating_sub(done) as f64 / per_second.max(1.0)).min(u32::MAX.into());
+        let left = HumanDuration(Duration::from_secs_f64(left_s));
+        let percent = u128::from(done) * 100 / u128::from(total);
+        format!("{}: {percent} % of {}, {rate}/s, {left} left", self.what, HumanBytes(total))
+    }
+}
+
+fn clean(line: &str) -> String {
+    let mut clean = Vec::with_capacity(line.len());
+    text::clean_into(line.as_bytes(), &mut clean);
+    String::from_utf8_lossy(&clean).into_owned()
+}
+
+fn say(line: &str) {
+    // It drops what standard error does not take, and never fails.
+    let _ = LossyOutput::log().write_all(format!("{}\n", clean(line)).as_bytes());
+}

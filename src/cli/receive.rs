@@ -1,0 +1,145 @@
+//! `onepoll receive`: arguments to a receiver of files.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use log::info;
+
+use super::progress::progress;
+use super::service::Service;
+use super::{Exit, complain, logging, parse};
+use crate::codec::text::describe;
+use crate::event_loop::address::Address;
+use crate::event_loop::io::{self, SocketOptions};
+use crate::limits;
+use crate::servers::receive::folder::{Conflict, DiskFolder};
+use crate::servers::receive::{self, Receiver, Settings};
+
+/// The arguments of `onepoll receive`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(super) struct Arguments {
+    /// The folder that files are put into
+    #[arg(value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+
+    /// Where to listen, several at once: HOST:PORT, [V6]:PORT, :PORT or unix:PATH
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8890", value_parser = parse::stream_address)]
+    listen: Vec<Address>,
+
+    /// End after one file, with exit code 1 if it did not get through
+    #[arg(long)]
+    once: bool,
+
+    /// Where a file of that name is there: give the new one a number, refuse it, or replace the old one
+    #[arg(
+        long,
+        value_enum,
+        value_name = "rename|error|overwrite",
+        default_value = "rename",
+        hide_possible_values = true
+    )]
+    on_conflict: OnConflict,
+
+    /// The most bytes of a file, as 512M or 4G [default: what there is room for]
+    #[arg(long, value_name = "BYTES", value_parser = parse::file_bytes)]
+    max_size: Option<u64>,
+
+    /// Transfers at the same time [default: what the descriptor limit allows, 1000 at most]
+    #[arg(long, value_name = "N")]
+    max_transfers: Option<usize>,
+
+    /// End a transfer when nothing came for so long
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse::seconds)]
+    idle: Duration,
+
+    /// Answer only once the file is on the disk itself, where a loss of power does not reach it; slower,
+    /// and everybody waits for the disk
+    #[arg(long)]
+    sync: bool,
+
+    /// Show only what fails
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+const HELP: &str = "\
+What it teaches: a protocol with lengths in front, many long transfers beside each other without one \
+waiting for another, and a disk on which nothing looks whole that is not. The sender's name for the file \
+counts only as far as its last part, cleaned. A broken transfer that was sent with --resume is kept for a \
+week, the last 16 of them.
+
+Try it: onepoll receive /tmp, and elsewhere: onepoll send FILE 127.0.0.1:8890";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum OnConflict {
+    Rename,
+    Error,
+    Overwrite,
+}
+
+/// Receives until a signal ends it, or the one file is there.
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    logging::init(0, 1);
+    let descriptors = io::raise_descriptor_limit();
+    io::let_large_writes_fail();
+    let settings = match settings(arguments, descriptors) {
+        Ok(settings) => settings,
+        Err(why) => return complain(Exit::Usage, why),
+    };
+    let (folder, remains) = match DiskFolder::open(&arguments.folder, arguments.sync) {
+        Ok(opened) => opened,
+        Err(error) => {
+            let folder = arguments.folder.display();
+            let why = describe(&error);
+            return complain(
+                Exit::Failed,
+                format!("receive: {folder}: {why}; a folder to write to is needed"),
+            );
+        }
+    };
+    info!("{} remains of broken transfers removed, {} kept for --resume", remains.removed, remains.kept);
+    let receiver = Receiver::new(settings, folder, progress("receive", arguments.quiet));
+    let receiver = Rc::new(RefCell::new(receiver));
+    let exit = Service {
+        name: "receive",
+        addresses: &arguments.listen,
+        options: SocketOptions::default(),
+        linger: limits::LINGER,
+        drain: limits::DRAIN,
+        has_console: false,
+    }
+    .run(receive::engine(&receiver))
+    .exit;
+    let has_failed = arguments.once && receiver.borrow().last() != Some(true);
+    if exit == Exit::Done && has_failed { Exit::Failed } else { exit }
+}
+
+fn settings(arguments: &Arguments, descriptors: u64) -> Result<Settings, String> {
+    // Each transfer has a socket and a file.
+    let available = descriptors.saturating_sub(limits::RESERVED_DESCRIPTORS) / 2;
+    let available = usize::try_from(available).unwrap_or(usize::MAX);
+    let transfers_max = arguments.max_transfers.unwrap_or(limits::TRANSFERS_MAX.min(available));
+    if transfers_max == 0 || transfers_max > available {
+        return Err(format!(
+            "--max-transfers {transfers_max}: 1 to {available}, for each takes two of the {descriptors} \
+             descriptors that are allowed; raise the limit (ulimit -n)"
+        ));
+    }
+    if arguments.idle.is_zero() {
+        return Err("--idle 0: more than 0 seconds".into());
+    }
+    Ok(Settings {
+        on_conflict: match arguments.on_conflict {
+            OnConflict::Rename => Conflict::Rename,
+            OnConflict::Error => Conflict::Refuse,
+            OnConflict::Overwrite => Conflict::Overwrite,
+        },
+        file_bytes_max: arguments.max_size,
+        transfers_max,
+        idle: arguments.idle,
+        is_once: arguments.once,
+    })
+}

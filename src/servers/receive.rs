@@ -1,0 +1,145 @@
+//! The receiver of files: `onepoll receive`.
+//!
+//! Teaches a protocol with a length in front, a header, and a body that is far longer than any buffer:
+//! what is there is written, a bounded chunk at a time, and nobody is waited for. Each connection is a
+//! [`Sender`]; what they share is the [`Receiver`]. A file has its name only once it is whole
+//! ([`folder`]).
+
+pub mod folder;
+mod transfer;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::codec::transfer::Answer;
+use crate::engine::{Peer, Reason};
+use crate::progress::Progress;
+use crate::socketserver::{Dispatch, Handler, Request};
+
+use folder::{Conflict, Folder};
+use transfer::{Caller, Transfer};
+
+/// What the operator decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// What becomes of a file whose name is taken.
+    pub on_conflict: Conflict,
+    /// Bytes that a file may have; `None`: as many as there is room for.
+    pub file_bytes_max: Option<u64>,
+    /// Transfers at the same time.
+    pub transfers_max: usize,
+    /// Silence of a sender that ends its transfer.
+    pub idle: Duration,
+    /// Whether one file is taken, and no more.
+    pub is_once: bool,
+}
+
+/// What all transfers share.
+#[derive(Debug)]
+pub struct Receiver<F> {
+    settings: Settings,
+    folder: F,
+    progress: Box<dyn Progress>,
+    /// A sender's header came.
+    has_begun: bool,
+    /// How the last transfer that began ended.
+    last: Option<bool>,
+}
+
+impl<F: Folder> Receiver<F> {
+    /// A receiver into a folder.
+    pub fn new(settings: Settings, folder: F, progress: Box<dyn Progress>) -> Self {
+        Receiver { settings, folder, progress, has_begun: false, last: None }
+    }
+
+    /// Whether the last transfer that began got its file through; `None`: none ended yet.
+    pub fn last(&self) -> Option<bool> {
+        self.last
+    }
+}
+
+/// The engine: a handler for each sender, on what they share.
+pub fn engine<F: Folder>(
+    receiver: &Rc<RefCell<Receiver<F>>>,
+) -> Dispatch<Sender<F>, impl FnMut(Peer) -> Sender<F>> {
+    let receiver = Rc::clone(receiver);
+    Dispatch::new(move |_peer| Sender { receiver: Rc::clone(&receiver), transfer: Transfer::default() })
+}
+
+/// A connection: who sends a file.
+#[derive(Debug)]
+pub struct Sender<F: Folder> {
+    receiver: Rc<RefCell<Receiver<F>>>,
+    transfer: Transfer<F>,
+}
+
+/// What has the loop come back after everybody else had a turn.
+const NEXT_TURN: Duration = Duration::from_nanos(1);
+
+impl<F: Folder> Sender<F> {
+    /// Makes one step of the transfer, then says what there is to say, and when to go on.
+    fn step<R>(
+        &mut self,
+        request: &mut Request<'_>,
+        step: impl FnOnce(&mut Transfer<F>, &mut Receiver<F>, Caller) -> R,
+    ) -> R {
+        let receiver = &mut *self.receiver.borrow_mut();
+        let caller = Caller { now: request.now(), number: request.number(), peer: request.peer() };
+        let result = step(&mut self.transfer, receiver, caller);
+        request.send(self.transfer.take_said().as_bytes());
+        if self.transfer.is_over() {
+            request.close();
+            if receiver.settings.is_once && receiver.last.is_some() {
+                request.server().shutdown();
+            }
+        } else {
+            let patience = self.transfer.patience(receiver.settings.idle);
+            request.set_timeout(Some(patience.unwrap_or(NEXT_TURN)));
+        }
+        result
+    }
+}
+
+impl<F: Folder> Handler for Sender<F> {
+    fn setup(&mut self, request: &mut Request<'_>) {
+        let Settings { idle, transfers_max, .. } = self.receiver.borrow().settings;
+        request.set_timeout(Some(idle));
+        if request.server().connections() > transfers_max {
+            let why = format!("{transfers_max} transfers are running: try again later");
+            request.send(Answer::Failed(why).encode().as_bytes());
+            request.close_for(Reason::ServerFull);
+        }
+    }
+
+    fn handle(&mut self, request: &mut Request<'_>) {
+        let input = request.unread();
+        let consumed =
+            self.step(request, |transfer, receiver, caller| transfer.take(receiver, caller, input));
+        request.consume(consumed);
+    }
+
+    fn handle_eof(&mut self, request: &mut Request<'_>) {
+        let has_rest = !request.unread().is_empty();
+        self.step(request, |transfer, receiver, caller| transfer.end(receiver, caller, has_rest));
+    }
+
+    fn handle_timeout(&mut self, request: &mut Request<'_>) {
+        self.step(request, Transfer::handle_timeout);
+    }
+
+    fn handle_shutdown(&mut self, request: &mut Request<'_>) {
+        self.step(request, |transfer, receiver, caller| {
+            transfer.cut(receiver, caller, "the receiver was stopped");
+        });
+    }
+
+    fn finish(&mut self, request: &mut Request<'_>, reason: Reason) {
+        self.step(request, |transfer, receiver, caller| {
+            transfer.cut(receiver, caller, &reason.to_string());
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;
