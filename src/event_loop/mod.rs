@@ -149,7 +149,10 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     /// Where the system cannot watch it.
     pub fn adopt(&mut self, stream: I::Stream, peer: Peer) -> std::io::Result<()> {
         let now = self.io.now();
-        self.insert(stream, State::Open).map(|id| self.engine.handle_accepted(now, id, peer))
+        let id = self.insert(stream, State::Open)?;
+        self.engine.handle_accepted(now, id, peer);
+        self.apply_actions(now);
+        Ok(())
     }
 
     /// Takes in a bound datagram socket.
@@ -158,7 +161,10 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     /// Where the system cannot watch it.
     pub fn open_datagrams(&mut self, stream: I::Stream) -> std::io::Result<()> {
         let now = self.io.now();
-        self.insert_datagrams(stream).map(|id| self.engine.handle_bound(now, id))
+        let id = self.insert_datagrams(stream)?;
+        self.engine.handle_bound(now, id);
+        self.apply_actions(now);
+        Ok(())
     }
 
     /// Turns until the engine stops it, or a second signal does.

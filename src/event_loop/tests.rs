@@ -347,6 +347,15 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
+fn what_an_engine_wants_done_for_its_console_does_not_wait_for_an_event() {
+    let (net, mut event_loop) = world();
+    let console = net.connect();
+    event_loop.engine.actions.push_back(Action::Connect(Endpoint::Unix("/anywhere".into())));
+    event_loop.adopt(console, Peer::Console).expect("the virtual system watches it");
+    assert_eq!(net.0.borrow().sockets.len(), 2, "nothing would end the sleep before the connection is begun");
+}
+
+#[test]
 fn connecting_ends_well_badly_or_by_its_deadline() {
     let (net, mut event_loop) = world();
     let endpoint = Endpoint::Unix("/anywhere".into());
