@@ -2,6 +2,8 @@
 
 #[cfg(feature = "course")]
 mod ask;
+#[cfg(feature = "course")]
+mod call;
 mod chat;
 mod client;
 #[cfg(feature = "course")]
@@ -65,6 +67,9 @@ enum Command {
     /// Answer the questions of many clients from one keyboard
     #[cfg(feature = "course")]
     Ask(ask::Arguments),
+    /// Send texts to any server, and print what comes back
+    #[cfg(feature = "course")]
+    Call(call::Arguments),
     /// Learn sockets by experiments that tell what they do
     #[cfg(feature = "course")]
     Lab(lab::Arguments),
@@ -102,6 +107,8 @@ pub fn run() -> ExitCode {
         Command::Chat(arguments) => chat::run(&arguments),
         #[cfg(feature = "course")]
         Command::Ask(arguments) => ask::run(&arguments),
+        #[cfg(feature = "course")]
+        Command::Call(arguments) => call::run(&arguments),
         #[cfg(feature = "course")]
         Command::Lab(arguments) => lab::run(&arguments),
         #[cfg(feature = "course")]

@@ -240,6 +240,12 @@ pub const QUESTIONS_PER_CLIENT_MAX: usize = 8;
 /// Open questions of all clients: as many as an operator can hope to answer.
 pub const QUESTIONS_MAX: usize = 4096;
 
+/// Bytes of a line that a call waits for the end of, from either side: as long as a datagram.
+pub const CALL_TEXT_BYTES_MAX: usize = DATAGRAM_BYTES_MAX;
+
+/// How often in a row the same message is acknowledged.
+pub const ACKS_ALIKE_MAX: u32 = 16;
+
 // ---- HTTP (P47) ----
 
 /// Bytes of a request's head, its request line and its empty line included.
@@ -298,6 +304,7 @@ pub const PART_BYTES_PER_SECOND_MIN: u64 = 8 << 20;
 const _: () = assert!(PART_BYTES_MIN >= 32);
 // A header that is not all there yet is no reason to close its connection.
 const _: () = assert!(HANDLER_UNREAD_BYTES_MAX > TRANSFER_HEADER_BYTES_MAX + READ_BYTES_MAX);
+
 // Every connection that was read or accepted in a turn can be flushed in it, and the rooms are walked
 // in every turn: neither starves the other.
 const _: () = assert!(

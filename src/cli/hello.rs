@@ -8,7 +8,7 @@ use super::{Exit, logging};
 use crate::event_loop::address::Address;
 use crate::event_loop::io::SocketOptions;
 use crate::limits;
-use crate::servers::hello::{FULL, Site};
+use crate::servers::hello::Site;
 use crate::socketserver::Dispatch;
 
 /// The arguments of `onepoll hello`.
@@ -59,6 +59,6 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         drain: limits::DRAIN,
         has_console: false,
     }
-    .run(Dispatch::new(|_peer| site.visitor()).with_full_notice(FULL.into()))
+    .run(Dispatch::new(|_peer| site.visitor()))
     .exit
 }

@@ -1,7 +1,10 @@
 //! Clients as engines on the same loop.
 //!
 //! [`chat`] talks to a chat server; [`editor`] is its input line and [`keys`] what a keyboard sends.
+//! [`call`] talks to any server.
 
+#[cfg(feature = "course")]
+pub mod call;
 pub mod chat;
 pub mod editor;
 pub mod keys;

@@ -426,8 +426,8 @@ impl Io for System {
 
     fn read(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> io::Result<usize> {
         match stream {
-            Stream::Tcp(stream) => receive(&*stream, buffer),
-            Stream::Unix(stream) => receive(&*stream, buffer),
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
             Stream::Udp(_) | Stream::Unixgram(_) => Err(io::ErrorKind::Unsupported.into()),
             Stream::Console(console) => console.read(buffer),
         }
@@ -438,7 +438,8 @@ impl Io for System {
     }
 
     fn write(&mut self, stream: &mut Stream, parts: [&[u8]; 2]) -> io::Result<usize> {
-        // One part is the rule, and `send` the cheaper call for it.
+        // One part is the rule, and `send` the cheaper call for it; made directly, for the C library's
+        // is a cancellation point, which a process with a signal thread pays for at each call.
         let slices = [IoSlice::new(parts[0]), IoSlice::new(parts[1])];
         match stream {
             Stream::Tcp(stream) if parts[1].is_empty() => send(&*stream, parts[0]),
@@ -473,13 +474,6 @@ impl Io for System {
             _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
-}
-
-// Both are made directly: the C library's are cancellation points, which a process with a signal thread
-// pays for at each call.
-
-fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
-    Ok(rustix::net::recv(socket, buffer, rustix::net::RecvFlags::empty())?.1)
 }
 
 fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
