@@ -11,11 +11,12 @@ use indicatif::{
     HumanBytes, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike,
 };
 use rustix::stdio::stderr;
-use rustix::termios::tcgetwinsize;
+use rustix::termios::{Winsize, tcgetwinsize};
 
 use crate::codec::text;
 use crate::engine::{Moment, Now};
 use crate::event_loop::io::LossyOutput;
+use crate::limits;
 use crate::progress::Progress;
 
 /// Pause between two lines of one transfer.
@@ -27,25 +28,26 @@ const BARS_MAX: usize = 8;
 /// Drawings a second.
 const BARS_PER_SECOND: u8 = 10;
 
-const BAR: &str =
-    "{wide_msg} {bar:24} {percent:>3} %  {bytes:>10}  {binary_bytes_per_sec:>12}  {eta:>4} left";
-const BAR_WITHOUT_END: &str = "{wide_msg} {bytes:>10}  {binary_bytes_per_sec:>12}";
+const BAR: &str = "{wide_msg} [{bar:16}] {percent:>3} % {binary_bytes_per_sec:>12} {eta:>4} left";
+const BAR_WITHOUT_END: &str = "{wide_msg} {bytes:>10} {binary_bytes_per_sec:>12}";
 
-/// What shows the transfers of the subcommand `name`; failures are shown even if all else is not to be.
-pub(super) fn progress(name: &'static str, is_quiet: bool) -> Box<dyn Progress> {
+/// What shows the transfers of the subcommand `name`; failures are shown even if all else is not to be. Where
+/// others cause the transfers, they cannot cause a flood of lines (P22).
+pub(super) fn progress(name: &'static str, is_quiet: bool, is_of_others: bool) -> Box<dyn Progress> {
+    let voice = Voice { name, is_bounded: is_of_others, began: Moment::START, lines: 0, left_out: 0 };
     let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     if !is_quiet && stderr().is_terminal() && !is_dumb {
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(Terminal), BARS_PER_SECOND);
-        Box::new(Bars { name, all: MultiProgress::with_draw_target(target), bars: BTreeMap::new() })
+        Box::new(Bars { voice, all: MultiProgress::with_draw_target(target), bars: BTreeMap::new() })
     } else {
-        Box::new(Lines { name, is_quiet, transfers: BTreeMap::new() })
+        Box::new(Lines { voice, is_quiet, transfers: BTreeMap::new() })
     }
 }
 
 /// Bars on a terminal.
 #[derive(Debug)]
 struct Bars {
-    name: &'static str,
+    voice: Voice,
     all: MultiProgress,
     bars: BTreeMap<u32, ProgressBar>,
 }
@@ -75,17 +77,15 @@ impl Progress for Bars {
         }
     }
 
-    fn end(&mut self, _now: Now, number: u32, how: Result<String, String>) {
+    fn end(&mut self, now: Now, number: u32, how: Result<String, String>) {
         if let Some(bar) = self.bars.remove(&number) {
             bar.finish_and_clear();
             self.all.remove(&bar);
         }
-        let line = match how {
-            Ok(how) => clean(&how),
-            Err(why) => format!("onepoll: {}: {}", self.name, clean(&why)),
-        };
-        // The terminal drops what it does not take, and never fails.
-        let _ = self.all.println(line);
+        self.all.suspend(|| match how {
+            Ok(how) => say(&how),
+            Err(why) => self.voice.complain(now, &why),
+        });
     }
 }
 
@@ -96,11 +96,11 @@ struct Terminal;
 
 impl TermLike for Terminal {
     fn width(&self) -> u16 {
-        tcgetwinsize(stderr()).map_or(0, |size| size.ws_col).max(20)
+        size().ws_col
     }
 
     fn height(&self) -> u16 {
-        tcgetwinsize(stderr()).map_or(0, |size| size.ws_row).max(2)
+        size().ws_row
     }
 
     fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
@@ -142,10 +142,16 @@ impl Terminal {
     }
 }
 
+/// The terminal's size; where it does not know, what they all have.
+fn size() -> Winsize {
+    let known = tcgetwinsize(stderr()).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
+    known.unwrap_or(Winsize { ws_col: 80, ws_row: 24, ws_xpixel: 0, ws_ypixel: 0 })
+}
+
 /// Lines in a log.
 #[derive(Debug)]
 struct Lines {
-    name: &'static str,
+    voice: Voice,
     is_quiet: bool,
     transfers: BTreeMap<u32, Line>,
 }
@@ -166,7 +172,9 @@ impl Progress for Lines {
         }
         let size = total.map_or("of unknown size".into(), |total| HumanBytes(total).to_string());
         let from = if done > 0 { format!(", from byte {done} on") } else { String::new() };
-        say(&format!("{what}: {size}{from}"));
+        if self.voice.may_speak(now) {
+            say(&format!("{what}: {size}{from}"));
+        }
         let what = what.to_string();
         self.transfers
             .insert(number, Line { what, total, began: now.moment, began_at: done, told: now.moment });
@@ -189,7 +197,7 @@ impl Progress for Lines {
                 let took = took.map_or(String::new(), |took| format!(", {:.1} s", took.as_secs_f64()));
                 say(&format!("{how}{took}"));
             }
-            Err(why) => say(&format!("onepoll: {}: {why}", self.name)),
+            Err(why) => self.voice.complain(now, &why),
         }
     }
 }
@@ -209,6 +217,38 @@ impl Line {
     }
 }
 
+/// Says what anybody can cause, but not as often as they like.
+#[derive(Debug)]
+struct Voice {
+    name: &'static str,
+    is_bounded: bool,
+    /// When the present window of [`limits::LOG_WINDOW`] began, and what was said and left out in it.
+    began: Moment,
+    lines: u32,
+    left_out: u64,
+}
+
+impl Voice {
+    fn complain(&mut self, now: Now, why: &str) {
+        if self.may_speak(now) {
+            say(&format!("onepoll: {}: {why}", self.name));
+        }
+    }
+
+    fn may_speak(&mut self, now: Now) -> bool {
+        if now.moment.since(self.began) >= limits::LOG_WINDOW {
+            if self.left_out > 0 {
+                say(&format!("onepoll: {}: {} lines like the next were left out", self.name, self.left_out));
+            }
+            (self.began, self.lines, self.left_out) = (now.moment, 0, 0);
+        }
+        self.lines += 1;
+        let may = !self.is_bounded || self.lines <= limits::LOG_LINES_PER_WINDOW;
+        self.left_out += u64::from(!may);
+        may
+    }
+}
+
 fn clean(line: &str) -> String {
     let mut clean = Vec::with_capacity(line.len());
     text::clean_into(line.as_bytes(), &mut clean);
@@ -218,4 +258,43 @@ fn clean(line: &str) -> String {
 fn say(line: &str) {
     // It drops what standard error does not take, and never fails.
     let _ = LossyOutput::log().write_all(format!("{}\n", clean(line)).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_cause_is_no_flood_and_none_of_the_own_files_is_left_out() {
+        let said = |is_bounded, at_s| {
+            let mut voice = Voice { name: "x", is_bounded, began: Moment::START, lines: 0, left_out: 0 };
+            let now = Now { moment: Moment::START + Duration::from_secs(at_s), unix_s: 0 };
+            let said = (0..10_000).filter(|_| voice.may_speak(now)).count();
+            (said, voice.left_out)
+        };
+        let most = limits::LOG_LINES_PER_WINDOW as usize;
+        assert_eq!(said(true, 1), (most, 10_000 - most as u64));
+        assert_eq!(said(true, 100), (most, 10_000 - most as u64));
+        assert_eq!(said(false, 1), (10_000, 0));
+    }
+
+    #[test]
+    fn a_line_tells_the_rate_since_it_began_and_what_is_left() {
+        let line = |total, began_at| Line {
+            what: "a".into(),
+            total,
+            began: Moment::START + Duration::from_secs(1),
+            began_at,
+            told: Moment::START,
+        };
+        let now = Now { moment: Moment::START + Duration::from_secs(11), unix_s: 0 };
+        let mib = 1 << 20;
+        let half = line(Some(200 * mib), 0).at(now, 100 * mib);
+        assert_eq!(half, "a: 50 % of 200.00 MiB, 10.00 MiB/s, 10 seconds left");
+        let resumed = line(Some(200 * mib), 90 * mib).at(now, 100 * mib);
+        assert_eq!(resumed, "a: 50 % of 200.00 MiB, 1.00 MiB/s, 2 minutes left");
+        assert_eq!(line(None, 0).at(now, 100 * mib), "a: 100.00 MiB, 10.00 MiB/s");
+        assert_eq!(line(Some(0), 0).at(now, 0), "a: 0 B, 0 B/s");
+        assert!(line(Some(mib), 0).at(now, 0).contains("0 % of 1.00 MiB, 0 B/s, "));
+    }
 }

@@ -101,7 +101,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         }
     };
     info!("{} remains of broken transfers removed, {} kept for --resume", remains.removed, remains.kept);
-    let receiver = Receiver::new(settings, folder, progress("receive", arguments.quiet));
+    let receiver = Receiver::new(settings, folder, progress("receive", arguments.quiet, true));
     let receiver = Rc::new(RefCell::new(receiver));
     let exit = Service {
         name: "receive",

@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         is_classic: arguments.classic,
         patience: arguments.timeout,
     };
-    let sender = Sender::new(settings, RealDisk, progress("send", arguments.quiet));
+    let sender = Sender::new(settings, RealDisk, progress("send", arguments.quiet, false));
     let sender = match client::run_without_console(sender) {
         Ok(sender) => sender,
         Err(error) => return client::exit("send", Err(error)),

@@ -68,7 +68,7 @@ struct Current<F> {
     outgoing: Outgoing<F>,
     /// When it has taken too long.
     deadline: Moment,
-    /// The last thing that the receiver said and that is no answer.
+    /// The first thing that the receiver said and that is no answer.
     unknown_words: Option<String>,
     has_finished_output: bool,
 }
@@ -172,12 +172,10 @@ impl<D: Disk> Sender<D> {
     fn hear(&mut self, now: Now, line: &[u8]) {
         let Some(current) = &mut self.current else { return };
         match Answer::decode(line) {
-            Some(Answer::Done { bytes, hash, .. })
-                if let Err(why) = current.outgoing.confirm(bytes, hash) =>
-            {
-                self.fail(now, why);
+            Some(done @ Answer::Done { bytes, hash, .. }) => {
+                let confirmed = current.outgoing.confirm(bytes, hash);
+                self.settle(now, confirmed.map(|()| done.in_words()));
             }
-            Some(done @ Answer::Done { .. }) => self.settle(now, Ok(done.in_words())),
             Some(Answer::Failed(why)) => self.fail(now, format!("the receiver says: {why}")),
             Some(Answer::Resume { offset, hash }) => {
                 let is_agreed = current.outgoing.handle_offer(offset, hash);
@@ -186,8 +184,12 @@ impl<D: Disk> Sender<D> {
                     self.begin_to_send(now);
                 }
             }
-            None if line.is_empty() => {}
-            None => current.unknown_words = Some(String::from_utf8_lossy(line).into_owned()),
+            None => {
+                let words = line.trim_ascii();
+                if !words.is_empty() {
+                    current.unknown_words.get_or_insert_with(|| String::from_utf8_lossy(words).into_owned());
+                }
+            }
         }
     }
 
@@ -221,13 +223,10 @@ impl<D: Disk> Sender<D> {
             let (done, total) = (outgoing.done(), outgoing.total());
             return self.fail(now, format!("{how}{words}, at {done} of {total} bytes"));
         }
-        self.fail(
-            now,
-            format!(
-                "it was sent, but nobody knows whether it arrived: {how}{words}; --classic is for receivers \
-                 that never answer"
-            ),
-        );
+        let remedy =
+            if self.settings.is_classic { "" } else { "; --classic is for receivers that never answer" };
+        let doubt = "it was sent, but nobody knows whether it arrived";
+        self.fail(now, format!("{doubt}: {how}{words}{remedy}"));
     }
 
     fn id(&self) -> Option<ConnectionId> {

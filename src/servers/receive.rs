@@ -5,6 +5,7 @@
 //! [`Sender`]; what they share is the [`Receiver`]. A file has its name only once it is whole
 //! ([`folder`]).
 
+mod body;
 pub mod folder;
 mod transfer;
 
