@@ -1,0 +1,25 @@
+//! `onepoll receive` and `onepoll send`: the real binary, classic peers, and a real disk.
+#![cfg(feature = "course")]
+
+/// The real binary and its peers, as the chat's tests have them.
+#[allow(dead_code)]
+#[path = "../serve/harness.rs"]
+mod harness;
+
+/// Senders, receivers and folders.
+mod peers;
+
+/// What breaks off or goes wrong, and what is left of it: nothing that looks whole.
+mod broken;
+/// Programs as courses teach them, in Python and with plain sockets.
+mod classic;
+/// Many at once, and those that mean harm.
+mod crowd;
+/// Names from far away, and what was planted in the folder.
+mod names;
+/// What people see meanwhile.
+mod progress;
+/// Broken transfers that go on.
+mod resuming;
+/// `onepoll send` and `onepoll receive` with each other: flags, conflicts, exit codes.
+mod together;
