@@ -28,6 +28,9 @@ pub const DATAGRAMS_PER_TURN_MAX: usize = 64;
 /// Bytes of answers that wait on one datagram socket; what is beyond is lost, as datagrams may be.
 pub const DATAGRAM_ANSWERS_BYTES_MAX: usize = 1 << 20;
 
+/// Answers that wait on one datagram socket, for empty ones cost memory too.
+pub const DATAGRAM_ANSWERS_MAX: usize = 1024;
+
 /// Answers that wait for one receiver whose queue is full.
 pub const BLOCKED_DATAGRAMS_MAX: usize = 64;
 

@@ -40,6 +40,8 @@ pub(super) struct Connection<S> {
     pub(super) is_pending: bool,
     /// The socket is full: the interest in `WRITABLE` is derived from this.
     pub(super) is_blocked: bool,
+    /// A deadline will try to write again.
+    pub(super) is_retrying: bool,
     /// Bytes went either way since the last deadline that looked.
     pub(super) has_moved: bool,
     /// It has no events for reading, as a file has none.
@@ -63,6 +65,7 @@ impl<S> Connection<S> {
             knows_eof: false,
             is_pending: false,
             is_blocked: false,
+            is_retrying: false,
             has_moved: false,
             is_always_readable: false,
             is_datagram: false,

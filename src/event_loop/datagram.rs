@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use super::connection::State;
 use super::io::Io;
-use super::{EventLoop, Timer, is_shortage};
+use super::{EventLoop, is_shortage};
 use crate::engine::{ConnectionId, Endpoint, Engine, Now, Written};
 use crate::limits;
 
@@ -60,32 +60,35 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     /// Sends until nothing waits, the socket is full, or this turn's share is sent.
     pub(super) fn send_datagrams(&mut self, now: Now, id: ConnectionId) {
         let slot = id.slot();
-        let connection = &mut self.connections[slot];
         for _ in 0..limits::DATAGRAMS_PER_TURN_MAX {
             let Some(datagram) = self.engine.poll_datagram(now, id) else {
-                if connection.is_blocked {
-                    connection.is_blocked = false;
-                    self.set_interest(slot);
-                }
                 if self.state_of(id) == Some(State::Closing) {
                     self.close(slot, None);
                 }
                 return;
             };
             let bytes = datagram.bytes.len();
+            let connection = &mut self.connections[slot];
             let is_to_unix = matches!(datagram.to, Some(Endpoint::Unixgram(_)));
             match self.io.send_to(&mut connection.stream, datagram.to, datagram.bytes) {
-                Ok(()) => self.engine.handle_written(now, id, bytes, Written::All),
+                Ok(()) => {
+                    // Only this shows that there is room: nothing to send may mean that all is held back.
+                    if connection.is_blocked {
+                        connection.is_blocked = false;
+                        self.set_interest(slot);
+                    }
+                    self.engine.handle_written(now, id, bytes, Written::All);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // That receiver's queue is full, of whose room no event tells an unconnected socket: a
                 // deadline has to, and the others do not wait for it.
                 Err(error) if error.kind() == ErrorKind::WouldBlock && is_to_unix => {
-                    self.deadlines.set(now.moment + limits::WRITE_RETRY, Timer::Write(id));
+                    self.retry_write(now, id);
                     self.engine.handle_written(now, id, 0, Written::Blocked);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return self.block(now, id, 0),
                 Err(error) if is_shortage(&error) => {
-                    self.deadlines.set(now.moment + limits::WRITE_RETRY, Timer::Write(id));
+                    self.retry_write(now, id);
                     return self.block(now, id, 0);
                 }
                 Err(error) => {

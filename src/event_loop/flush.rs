@@ -57,7 +57,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return self.block(now, id, 0),
                 Err(error) if is_shortage(&error) => {
                     // The socket may have room: then no event will come, so a deadline has to.
-                    self.deadlines.set(now.moment + limits::WRITE_RETRY, Timer::Write(id));
+                    self.retry_write(now, id);
                     return self.block(now, id, 0);
                 }
                 Err(error) => return self.close(slot, Some(reason_of(&error))),
@@ -78,6 +78,13 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             }
             // Asking has the system look at once: room that came since the write is told too.
             self.set_interest(id.slot());
+        }
+    }
+
+    /// Has a deadline try again: one, however many receivers of datagrams it is for.
+    pub(super) fn retry_write(&mut self, now: Now, id: ConnectionId) {
+        if !std::mem::replace(&mut self.connections[id.slot()].is_retrying, true) {
+            self.deadlines.set(now.moment + limits::WRITE_RETRY, Timer::Write(id));
         }
     }
 

@@ -367,7 +367,12 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                         listening.is_paused = false;
                     }
                 }
-                Timer::Write(id) => self.engine.handle_writable(id),
+                Timer::Write(id) => {
+                    if self.state_of(id).is_some() {
+                        self.connections[id.slot()].is_retrying = false;
+                        self.engine.handle_writable(id);
+                    }
+                }
                 Timer::Connect(id) => {
                     if self.state_of(id) == Some(State::Connecting) {
                         self.fail_connecting(now, id.slot(), std::io::Error::from(ErrorKind::TimedOut));

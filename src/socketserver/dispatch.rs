@@ -178,6 +178,22 @@ impl<H: Handler, F: FnMut(Peer) -> H> Dispatch<H, F> {
         }
     }
 
+    fn answer(&mut self, now: Now, id: ConnectionId, to: &Endpoint, answer: Vec<u8>) {
+        let (bytes, bytes_max) = (answer.len(), limits::DATAGRAM_BYTES_MAX);
+        // The name is the sender's choice, and must not command the terminal that shows the log.
+        let name = to.to_string();
+        let name = name.escape_debug();
+        if bytes > bytes_max {
+            return self.lose(1, format_args!("to {name}: {bytes} bytes, {bytes_max} at most"));
+        }
+        let Some(answers) = self.answers(id) else { return };
+        let lost = answers.push(now.moment, to.clone(), answer);
+        if lost > 0 {
+            self.lose(lost, format_args!("to {name}: too much waits"));
+        }
+        self.queues.make_ready(id);
+    }
+
     fn answers(&mut self, id: ConnectionId) -> Option<&mut Answers> {
         self.sockets.iter_mut().find(|(socket, _)| *socket == id).map(|(_, answers)| answers)
     }
@@ -193,6 +209,10 @@ fn session<H>(sessions: &mut [Option<Session<H>>], id: ConnectionId) -> Option<&
 
 impl<H: Handler, F: FnMut(Peer) -> H> Engine for Dispatch<H, F> {
     fn admit(&mut self, _now: Now, _peer: Peer) -> Result<(), Refusal> {
+        // Who comes in the turn of the shutdown would not be told of it any more.
+        if self.is_stopping {
+            return Err(Refusal { reason: Reason::ServerClosing, text: String::new() });
+        }
         Ok(())
     }
 
@@ -265,23 +285,21 @@ impl<H: Handler, F: FnMut(Peer) -> H> Engine for Dispatch<H, F> {
         };
         let mut handler = (self.new_handler)(peer);
         handler.setup(&mut request);
-        loop {
+        while !request.link.is_closing() {
             let before = request.consumed;
             handler.handle(&mut request);
             if request.consumed == before || request.unread().is_empty() {
                 break;
             }
         }
-        handler.finish(&mut request, Reason::EndOfInput);
+        let reason = match request.link.wish {
+            Wish::Close(reason) => reason,
+            _ => Reason::EndOfInput,
+        };
+        handler.finish(&mut request, reason);
         self.shared.requests += 1;
-        if let (Some(answer), Some(to)) = (answer, from)
-            && let Some(answers) = self.answers(id)
-        {
-            if answers.push(now.moment, to.clone(), answer) {
-                self.queues.make_ready(id);
-            } else {
-                self.lose(1, format_args!("to {to}: too much waits"));
-            }
+        if let (Some(answer), Some(to)) = (answer, from) {
+            self.answer(now, id, to, answer);
         }
         self.settle(now, id);
     }
@@ -375,10 +393,6 @@ impl<H: Handler, F: FnMut(Peer) -> H> Engine for Dispatch<H, F> {
                 self.settle(now, id);
             }
         }
-        let sessions = &self.sessions;
-        self.deadlines.prune(|id| {
-            sessions.get(id.slot()).and_then(Option::as_ref).is_some_and(|session| session.link.id == *id)
-        });
         if matches!(self.wait, Wait::Until(until) if until <= now.moment) {
             self.wait = Wait::Over;
         }
@@ -388,6 +402,11 @@ impl<H: Handler, F: FnMut(Peer) -> H> Engine for Dispatch<H, F> {
         if let Wait::For(timeout) = self.wait {
             self.wait = Wait::Until(now.moment + timeout);
         }
+        // Not only when something is due: with long timeouts, many can come and go before anything is.
+        let sessions = &self.sessions;
+        self.deadlines.prune(|id| {
+            sessions.get(id.slot()).and_then(Option::as_ref).is_some_and(|session| session.link.id == *id)
+        });
     }
 
     fn poll_timeout(&self) -> Option<Moment> {

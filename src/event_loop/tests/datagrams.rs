@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::LINGER;
 use super::system::{ENOBUFS, Socket, Virtual};
-use crate::engine::{Endpoint, Peer};
+use crate::engine::{Endpoint, Moment, Peer};
 use crate::event_loop::EventLoop;
 use crate::event_loop::io::Source;
 use crate::limits;
@@ -61,12 +61,13 @@ fn sent(net: &Virtual) -> Vec<String> {
 
 /// Turns until the loop would sleep.
 fn settle(event_loop: &mut Echoing) {
-    loop {
+    for _ in 0..10_000 {
         assert_eq!(event_loop.turn().expect("the virtual poll works"), None);
         if event_loop.timeout() != Some(Duration::ZERO) && event_loop.io.0.borrow().events.is_empty() {
             return;
         }
     }
+    panic!("the loop does not come to rest");
 }
 
 #[test]
@@ -152,6 +153,46 @@ fn a_full_socket_sends_when_it_is_writable() {
     settle(&mut event_loop);
     settle(&mut event_loop);
     assert_eq!(sent(&net), ["2 to udp:127.0.0.1:9"]);
+}
+
+#[test]
+fn more_full_receivers_than_one_turn_can_try_hold_up_nobody_else() {
+    let (net, mut event_loop) = world();
+    let full = 3 * limits::DATAGRAMS_PER_TURN_MAX;
+    for number in 0..full {
+        let receiver = from(&format!("/full{number}"));
+        net.with(SOCKET, |socket| socket.full.extend(receiver.clone()));
+        arrive(&net, receiver, b"x");
+    }
+    arrive(&net, from("/free"), b"1");
+    // It comes to rest, too: nobody is tried again before the deadline.
+    settle(&mut event_loop);
+    assert_eq!(sent(&net), ["1 to unixgram:/free"]);
+    for _ in 0..5 {
+        assert_eq!(event_loop.timeout(), Some(limits::WRITE_RETRY));
+        settle(&mut event_loop);
+        settle(&mut event_loop);
+    }
+    let timers = std::iter::from_fn(|| event_loop.deadlines.poll_due(Moment::START + LINGER)).count();
+    assert_eq!(timers, 1, "one deadline tries all");
+}
+
+#[test]
+fn what_comes_while_the_socket_is_full_does_not_make_it_forget_to_send() {
+    let (net, mut event_loop) = world();
+    settle(&mut event_loop);
+    net.with(SOCKET, |socket| socket.room = 0);
+    let from = Some(Endpoint::Udp(([127, 0, 0, 1], 9).into()));
+    for bytes in [b"1", b"2"] {
+        arrive(&net, from.clone(), bytes);
+        settle(&mut event_loop);
+    }
+    assert!(net.with(SOCKET, |socket| socket.wants_write), "the event is still awaited");
+    net.with(SOCKET, |socket| socket.room = 1);
+    net.0.borrow_mut().tell(Source::Connection(0), |event| event.is_writable = true);
+    settle(&mut event_loop);
+    assert_eq!(sent(&net), ["1 to udp:127.0.0.1:9", "2 to udp:127.0.0.1:9"]);
+    assert!(!net.with(SOCKET, |socket| socket.wants_write), "it is disarmed");
 }
 
 #[test]
