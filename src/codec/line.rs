@@ -79,8 +79,8 @@ impl LineDecoder {
         }
         // A terminator can lie just behind the longest line, a CR before it.
         let window = &input[..input.len().min(line_bytes_max + 2)];
-        let mut from = self.scanned as usize;
-        debug_assert!(from <= window.len());
+        // Less may be shown than before: then it is looked at again.
+        let mut from = window.len().min(self.scanned as usize);
         loop {
             let found = match dialect {
                 Dialect::Terminal => memchr3(b'\n', IAC, 0, &window[from..]),
@@ -119,6 +119,11 @@ impl LineDecoder {
             return Decoded::TooLong { consumed: window.len() };
         }
         Decoded::Incomplete { consumed: 0 }
+    }
+
+    /// The input begins elsewhere now: somebody else consumed some of it.
+    pub fn rewind(&mut self) {
+        self.scanned = 0;
     }
 
     /// The last line of a stream that ended without a line end: `None` where nothing is left of it.

@@ -135,7 +135,6 @@ impl<H: Handler, F: FnMut(Peer) -> H> Dispatch<H, F> {
                 Wish::GoOn => {}
                 Wish::FinishOutput => {
                     link.wish = Wish::GoOn;
-                    link.has_finished_output = true;
                     self.actions.push_back(Action::FinishOutput(id));
                 }
                 Wish::Close(reason) => self.actions.push_back(Action::Close(id, reason)),

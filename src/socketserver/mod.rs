@@ -156,16 +156,16 @@
 //! | `recv(n)` | [`Request::recv`]: what is there, at once. Nothing there is no end: the end is [`Handler::handle_eof`] |
 //! | `recv_into(buffer)` | [`Request::unread`] and [`Request::consume`]: the bytes are lent from the loop's one buffer, not copied |
 //! | `recvfrom(n)` | [`Request::recv`] and [`Request::peer`]; a datagram comes whole, up to [`limits::DATAGRAM_BYTES_MAX`](crate::limits::DATAGRAM_BYTES_MAX) |
-//! | `send`, `sendall` | [`Request::send`]: all of it, always; the loop writes what the socket takes, and the rest when there is room. A handler whose peer does not read gets no more input, so nothing grows |
+//! | `send`, `sendall` | [`Request::send`]: all of it, always; the loop writes what the socket takes, and the rest when there is room. A handler whose peer does not read gets no more input, so nothing grows, unless it sends on a timeout without a look at [`Request::waiting_bytes`] |
 //! | `sendto(bytes, address)` | [`Request::send`] answers a datagram's sender; to send to others, [`Engine::poll_datagram`](crate::engine::Engine::poll_datagram) |
-//! | `sendfile` | not here: a chunk at a time through [`Request::send`], as [`Request::waiting_bytes`] allows, costs one more copy and works with every kind of socket |
+//! | `sendfile` | not here: [`Request::send`] costs one more copy, works with every kind of socket, and keeps in memory what waits. A handler is not told when that was taken; for what is too long to be kept, [`Engine::poll_output`](crate::engine::Engine::poll_output) asks for it piece by piece |
 //! | `makefile` | [`Request::read_line`], [`io::Write`](std::io::Write) |
 //! | `getpeername` | [`Request::peer`], [`Request::peer_name`] |
-//! | `getsockname` | [`Shared::addresses`] |
+//! | `getsockname` | [`Shared::addresses`]: of the server, not of one connection |
 //! | `setblocking(False)` | always: the loop could not serve the others otherwise |
 //! | `settimeout(seconds)` | [`Request::set_timeout`] and [`Handler::handle_timeout`]: it ends no call, for no call waits |
 //! | `setsockopt` | set for all: `TCP_NODELAY`, keep-alive after a minute, a small send buffer, `SO_REUSEADDR` for listeners ([`SocketOptions`](crate::event_loop::io::SocketOptions)) |
-//! | `shutdown(SHUT_WR)`, `close()` | [`Request::finish_output`], [`Request::close`]: both after all that was sent, neither cuts it |
+//! | `shutdown(SHUT_WR)`, `close()` | [`Request::finish_output`], [`Request::close`]: both after all that was sent; after a close, the peer has [`limits::LINGER`](crate::limits::LINGER) to take it |
 
 mod datagrams;
 mod dispatch;

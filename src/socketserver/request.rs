@@ -98,7 +98,8 @@ pub(super) enum Output<'a> {
 
 impl<'a> Request<'a> {
     /// What arrived and was not consumed yet; for a datagram, all of it. It may be empty, which says
-    /// nothing of an end: that is [`Handler::handle_eof`](super::Handler::handle_eof).
+    /// nothing of an end: that is [`Handler::handle_eof`](super::Handler::handle_eof). A connection's input
+    /// is shown to `handle` and `handle_eof` alone; in the other methods this is empty.
     #[must_use]
     pub fn unread(&self) -> &'a [u8] {
         &self.input[self.consumed..]
@@ -106,7 +107,8 @@ impl<'a> Request<'a> {
 
     /// Takes `bytes` off the front of what is unread; all of it where it has fewer.
     pub fn consume(&mut self, bytes: usize) {
-        self.consumed = self.input.len().min(self.consumed + bytes);
+        self.consumed += bytes.min(self.unread().len());
+        self.link.lines.rewind();
     }
 
     /// Takes at most `bytes_max` of what is unread: `recv`. It never waits; where nothing is there, it is
@@ -114,7 +116,7 @@ impl<'a> Request<'a> {
     pub fn recv(&mut self, bytes_max: usize) -> &'a [u8] {
         let unread = self.unread();
         let taken = &unread[..unread.len().min(bytes_max)];
-        self.consumed += taken.len();
+        self.consume(taken.len());
         taken
     }
 
@@ -143,11 +145,12 @@ impl<'a> Request<'a> {
     }
 
     /// Sends all of it: `sendall`. It never waits: what the socket does not take at once, it is given when
-    /// it has room, and the handler gets no more input while much waits. For a datagram, all that is sent
+    /// it has room, and the handler gets no more input while much waits; who sends without being asked, on a
+    /// timeout, looks at [`waiting_bytes`](Self::waiting_bytes) first. For a datagram, all that is sent
     /// becomes one answer; it is lost where the sender has no name to be answered at.
     pub fn send(&mut self, bytes: &[u8]) {
         match &mut self.output {
-            Output::Stream(_) if self.link.has_finished_output => {}
+            _ if self.link.has_finished_output => {}
             Output::Stream(queues) => queues.push(self.link.id, bytes),
             Output::Datagram(answer) => answer.get_or_insert_default().extend_from_slice(bytes),
         }
@@ -198,17 +201,21 @@ impl<'a> Request<'a> {
     /// Has [`Handler::handle_timeout`](super::Handler::handle_timeout) called in so long, unless this is
     /// called again; `None`: never. It means nothing for a datagram.
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
-        self.link.deadline = timeout.map(|timeout| self.now.moment + timeout);
+        // Not in this turn: who is called in no time at all, and asks for it again, would hold up all.
+        let soonest = Duration::from_nanos(1);
+        self.link.deadline = timeout.map(|timeout| self.now.moment + timeout.max(soonest));
     }
 
     /// Tells the peer, once all is sent, that no more will come, and reads on: `shutdown(SHUT_WR)`.
     pub fn finish_output(&mut self) {
-        if self.link.wish == Wish::GoOn {
+        if self.link.wish == Wish::GoOn && !self.link.has_finished_output {
             self.link.wish = Wish::FinishOutput;
+            self.link.has_finished_output = true;
         }
     }
 
-    /// Closes, once all is sent. The handler is called no more, but for its `finish`.
+    /// Closes, once all is sent, or [`limits::LINGER`](crate::limits::LINGER) has passed. The handler is
+    /// called no more, but for its `finish`.
     pub fn close(&mut self) {
         let reason = if self.link.has_eof { Reason::EndOfInput } else { Reason::Quit };
         self.close_for(reason);

@@ -26,7 +26,7 @@ pub struct ServerHandle(Waker);
 
 impl ServerHandle {
     /// Only wakes the loop, which does the rest: nobody is accepted any more, everyone gets what is due.
-    /// A second call ends it at once.
+    /// Where it is ending already, by whomever, this ends it at once.
     pub fn shutdown(&self) {
         self.0.wake();
     }
@@ -57,8 +57,9 @@ impl<H: Handler, F: FnMut(Peer) -> H> Server<H, F> {
         let all_bound = Bound::bind_all(&address, &self.options)
             .map_err(|error| io::Error::new(error.error.kind(), error))?;
         for bound in all_bound {
-            self.event_loop.engine_mut().shared_mut().addresses.push(bound.address());
+            let address = bound.address();
             self.event_loop.open(bound)?;
+            self.event_loop.engine_mut().shared_mut().addresses.push(address);
         }
         Ok(())
     }
@@ -90,9 +91,10 @@ impl<H: Handler, F: FnMut(Peer) -> H> Server<H, F> {
         Ok(end)
     }
 
-    /// Serves until one request is finished: a connection closed, or a datagram handled. False: none was
+    /// Serves until a request is finished: a connection closed, or a datagram handled. False: none was
     /// within the timeout, or the server was shut down. Others who are connected are served beside it, and
-    /// further by the next call.
+    /// further by the next call; of those that came together, several may be finished by one call, which
+    /// [`Shared::requests`](super::Shared::requests) counts.
     ///
     /// # Errors
     /// Only where the system's poll itself fails.

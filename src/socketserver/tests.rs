@@ -37,7 +37,10 @@ impl Handler for Noting {
                     }
                     Some(("say", text)) => request.send(text.as_bytes()),
                     _ if line == "close" => request.close(),
-                    _ if line == "finish" => request.finish_output(),
+                    _ if line == "finish" => {
+                        request.finish_output();
+                        request.send(b"too late");
+                    }
                     _ if line == "shutdown" => request.server().shutdown(),
                     _ => {}
                 }
@@ -192,6 +195,92 @@ fn a_shorter_timeout_now_and_then_leaves_no_entries_for_ever() {
     assert!(dispatch.deadlines.count() <= 10, "{} entries", dispatch.deadlines.count());
 }
 
+/// Wants to be called again in no time.
+struct Hasty(u32);
+
+impl Handler for Hasty {
+    fn setup(&mut self, request: &mut Request<'_>) {
+        request.set_timeout(Some(Duration::ZERO));
+    }
+
+    fn handle(&mut self, _request: &mut Request<'_>) {}
+
+    fn handle_timeout(&mut self, request: &mut Request<'_>) {
+        self.0 += 1;
+        assert!(self.0 < 1000, "nobody else has a turn");
+        request.set_timeout(Some(Duration::ZERO));
+    }
+}
+
+#[test]
+fn a_timeout_of_nothing_waits_for_the_next_turn() {
+    let mut dispatch = Dispatch::new(|_peer| Hasty(0));
+    dispatch.handle_accepted(at(0), ID, peer());
+    for second in 1..100 {
+        dispatch.handle_timeout(at(second));
+        assert!(dispatch.poll_timeout() > Some(at(second).moment));
+    }
+}
+
+#[test]
+fn timeouts_of_connections_that_are_gone_do_not_pile_up() {
+    let (_, mut dispatch) = noting();
+    for serial in 0..10_000 {
+        let id = ConnectionId::new(0, serial);
+        dispatch.handle_accepted(at(0), id, peer());
+        dispatch.handle_bytes(at(0), id, b"timeout 100000\n");
+        dispatch.handle_closed(at(0), id, Reason::Reset);
+        dispatch.handle_turn(at(0));
+    }
+    assert!(dispatch.deadlines.count() <= 1000, "{} entries for nobody", dispatch.deadlines.count());
+}
+
+#[test]
+fn a_line_is_found_also_by_handlers_that_take_other_pieces_between_two_lines() {
+    let lines = Told::default();
+    let new = Rc::clone(&lines);
+    // It takes a line where there is one, and else two bytes of what is there.
+    let mut dispatch = Dispatch::new(move |_peer| {
+        let lines = Rc::clone(&new);
+        move |request: &mut Request<'_>| {
+            let taken = match request.read_line(64) {
+                Some(line) => line.expect("it is short"),
+                None => request.recv(2),
+            };
+            lines.borrow_mut().push(String::from_utf8_lossy(taken).into_owned());
+        }
+    });
+    dispatch.handle_accepted(at(0), ID, peer());
+    assert_eq!(dispatch.handle_bytes(at(0), ID, b"abc"), 3);
+    assert_eq!(dispatch.handle_bytes(at(0), ID, b"\nd\n"), 3);
+    assert_eq!(*lines.borrow(), ["ab", "c", "", "d"]);
+}
+
+/// Reads a line whenever it is called, whatever for.
+struct Reading;
+
+impl Handler for Reading {
+    fn handle(&mut self, request: &mut Request<'_>) {
+        let _ = request.read_line(64);
+        request.set_timeout(Some(Duration::from_secs(1)));
+    }
+
+    fn handle_timeout(&mut self, request: &mut Request<'_>) {
+        assert_eq!(request.read_line(64), None);
+        request.consume(usize::MAX);
+        request.consume(usize::MAX);
+    }
+}
+
+#[test]
+fn reading_where_nothing_is_shown_finds_nothing_and_forgets_nothing() {
+    let mut dispatch = Dispatch::new(|_peer| Reading);
+    dispatch.handle_accepted(at(0), ID, peer());
+    assert_eq!(dispatch.handle_bytes(at(0), ID, b"half a li"), 0);
+    dispatch.handle_timeout(at(1));
+    assert_eq!(dispatch.handle_bytes(at(1), ID, b"half a line\n"), 12);
+}
+
 #[test]
 fn nothing_is_sent_after_the_end_of_the_output() {
     let (_, mut dispatch) = noting();
@@ -221,6 +310,31 @@ fn an_answer_to_a_datagram_is_one_datagram_also_an_empty_one() {
     assert_eq!(dispatch.shared().requests(), 3);
 }
 
+#[test]
+fn a_datagram_that_is_closed_is_handled_no_further() {
+    let (told, mut dispatch) = noting();
+    dispatch.handle_bound(at(0), ID);
+    dispatch.handle_datagram(at(0), ID, None, b"one\nclose\ntwo\n");
+    assert_eq!(*told.borrow(), ["setup unix", "one", "close", "finish: quit"]);
+    let mut refusing = Dispatch::new(|_peer| Refusing);
+    refusing.handle_bound(at(0), ID);
+    refusing.handle_datagram(at(0), ID, None, b"one");
+    assert_eq!(refusing.shared().requests(), 1);
+}
+
+/// Nobody is let in.
+struct Refusing;
+
+impl Handler for Refusing {
+    fn setup(&mut self, request: &mut Request<'_>) {
+        request.close();
+    }
+
+    fn handle(&mut self, _request: &mut Request<'_>) {
+        panic!("it was closed in its setup");
+    }
+}
+
 fn datagram_bytes(answers: &[String]) -> usize {
     answers.last().map_or(0, String::len)
 }
@@ -238,4 +352,6 @@ fn a_shutdown_is_told_to_all_and_only_once() {
     assert_eq!(told.borrow()[2..], ["shutdown", "shutdown", "shutdown"]);
     let expected = [Action::Stop(limits::DRAIN), Action::Close(socket, Reason::ServerClosing)];
     assert_eq!(actions(&mut dispatch), expected);
+    // Who comes in the same turn is too late, and nobody would tell it of the end.
+    assert_eq!(dispatch.admit(at(0), peer()).map_err(|refusal| refusal.reason), Err(Reason::ServerClosing));
 }
