@@ -189,7 +189,7 @@ mod tests {
     }
 
     const SHORT: Duration = limits::TEXT_SILENCE;
-    const ALMOST: Duration = Duration::from_millis(199);
+    const ALMOST: Duration = Duration::from_millis(1499);
 
     #[test]
     fn text_without_an_end_is_complete_after_a_silence_and_not_before() {

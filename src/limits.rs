@@ -228,11 +228,18 @@ pub const CLIENT_KEY: Duration = Duration::from_millis(100);
 
 // ---- questions, answers and calls ----
 
-/// Silence after which text without a line end counts as complete, from peers that send none.
-pub const TEXT_SILENCE: Duration = Duration::from_millis(200);
+/// Silence after which text without a line end counts as complete, from peers that end no lines. Longer than a
+/// second, so that a line that comes byte by byte, as somebody types it, stays a line.
+pub const TEXT_SILENCE: Duration = Duration::from_millis(1500);
 
 /// The same where it seems that more is to come: inside a character, or from a peer that does end lines.
-pub const TEXT_SILENCE_LONG: Duration = Duration::from_secs(2);
+pub const TEXT_SILENCE_LONG: Duration = Duration::from_secs(5);
+
+/// The same for what answers a program, which comes at once, and is waited for each time.
+pub const ANSWER_SILENCE: Duration = Duration::from_millis(200);
+
+/// The same inside a character.
+pub const ANSWER_SILENCE_LONG: Duration = Duration::from_secs(2);
 
 /// Bytes of a question.
 pub const QUESTION_BYTES_MAX: usize = 4096;

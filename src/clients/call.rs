@@ -255,7 +255,7 @@ impl Call {
             self.answered(now);
         } else {
             let is_cut = text::ends_inside_character(&self.message);
-            let silence = if is_cut { limits::TEXT_SILENCE_LONG } else { limits::TEXT_SILENCE };
+            let silence = if is_cut { limits::ANSWER_SILENCE_LONG } else { limits::ANSWER_SILENCE };
             self.silent_at = Some(now.moment + silence);
         }
     }

@@ -199,16 +199,16 @@ fn an_answer_without_a_line_end_is_complete_after_a_silence() {
     let mut stage = Stage::connected(Settings { ends_lines: false, ..settings("", &["one", "two"]) });
     for byte in "你好".as_bytes() {
         stage.hear(&[*byte]);
-        stage.wait(limits::TEXT_SILENCE - Duration::from_millis(1));
+        stage.wait(limits::ANSWER_SILENCE - Duration::from_millis(1));
     }
     assert_eq!(stage.sent, "one");
-    stage.wait(limits::TEXT_SILENCE);
+    stage.wait(limits::ANSWER_SILENCE);
     assert_eq!((stage.sent.as_str(), stage.printed().as_str()), ("onetwo", "你好"));
     // Nobody stops inside a character.
     stage.hear(&"好".as_bytes()[..2]);
-    stage.wait(limits::TEXT_SILENCE);
+    stage.wait(limits::ANSWER_SILENCE);
     assert!(!stage.is_finished);
-    stage.wait(limits::TEXT_SILENCE_LONG);
+    stage.wait(limits::ANSWER_SILENCE_LONG);
     assert!(stage.is_finished);
 }
 
@@ -364,7 +364,7 @@ fn every_message_is_acknowledged_and_the_connection_kept_for_it() {
     let mut stage = Stage::connected(Settings { ack, ..settings("", &["ready"]) });
     stage.hear(b"a\nb\nack. ok\nc");
     assert_eq!(stage.sent, "ready\nok\nok\n");
-    stage.wait(limits::TEXT_SILENCE_LONG);
+    stage.wait(limits::ANSWER_SILENCE_LONG);
     assert_eq!(stage.sent, "ready\nok\nok\nok\n");
     for _ in 0..10 {
         stage.wait(SECOND * 4);
@@ -382,7 +382,7 @@ fn a_terminal_is_shown_nothing_that_it_would_obey() {
     for scheme in ["", "udp:"] {
         let mut stage = Stage::connected(Settings { is_clean: true, ..settings(scheme, &["one"]) });
         stage.hear(b"a\x1b[2Jb\r\nc\x07");
-        stage.wait(limits::TEXT_SILENCE_LONG);
+        stage.wait(limits::ANSWER_SILENCE_LONG);
         assert_eq!(stage.printed(), "a[2Jb\nc\n");
     }
 }
