@@ -56,6 +56,8 @@ pub struct Event {
     pub is_writable: bool,
     /// The peer will send no more than what is there.
     pub is_read_closed: bool,
+    /// Nothing will go either way any more.
+    pub is_broken: bool,
 }
 
 /// What the loop needs of an operating system.
@@ -315,6 +317,7 @@ impl Io for System {
                 is_readable: event.is_readable() || event.is_read_closed() || event.is_error(),
                 is_writable: event.is_writable(),
                 is_read_closed: event.is_read_closed() || event.is_error(),
+                is_broken: event.is_error(),
             }
         }));
         Ok(())

@@ -262,6 +262,10 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                 if connection.state == State::Connecting {
                     return self.finish_connecting(now, slot);
                 }
+                if event.is_broken && connection.knows_eof && connection.state == State::Open {
+                    // The engine still has something for a peer that is gone: no read will tell of that.
+                    return self.close(slot, Some(Reason::Reset));
+                }
                 if event.is_read_closed
                     && !std::mem::replace(&mut connection.is_read_closed, true)
                     && connection.is_blocked

@@ -347,6 +347,21 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
+fn a_peer_that_breaks_off_behind_its_own_end_is_not_kept() {
+    let (net, mut event_loop) = world();
+    event_loop.engine.outlives_eof = true;
+    let (key, other) = (net.connect(), net.connect());
+    settle(&mut event_loop);
+    net.finish(key);
+    net.finish(other);
+    settle(&mut event_loop);
+    assert!(event_loop.connections.iter().all(|(_, connection)| connection.knows_eof));
+    net.reset(key);
+    settle(&mut event_loop);
+    assert_eq!(event_loop.engine.closed, [(1, Reason::Reset)]);
+}
+
+#[test]
 fn what_an_engine_wants_done_for_its_console_does_not_wait_for_an_event() {
     let (net, mut event_loop) = world();
     let console = net.connect();

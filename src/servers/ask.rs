@@ -277,8 +277,8 @@ impl Engine for Ask {
         self.hear(now, id, bytes)
     }
 
-    /// A client that sends no more may still read, so its questions stay open. Where it is gone instead,
-    /// the answer finds that out.
+    /// A client that sends no more may still read, so its questions stay open. Where it is gone instead, the
+    /// answer finds that out, or the kernel, which asks it after a minute.
     fn handle_eof(&mut self, _now: Now, id: ConnectionId, rest: &[u8]) -> bool {
         self.take(id, rest);
         if let Some(client) = self.clients.get_mut(&id).filter(|_| Some(id) != self.console) {

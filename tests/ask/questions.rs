@@ -85,6 +85,17 @@ fn a_half_closed_client_is_answered_and_then_closed() {
 }
 
 #[test]
+fn a_half_closed_client_that_breaks_off_is_not_waited_for() {
+    let mut server = ask(&[]);
+    let mut client = server.connect();
+    client.say("one");
+    client.half_close();
+    server.console().until("sends no more; still open: [1] --");
+    client.reset();
+    server.console().until(" left: connection reset; withdrawn: [1] --");
+}
+
+#[test]
 fn a_client_that_leaves_takes_its_questions_back_and_that_is_said() {
     let mut server = ask(&[]);
     for (bytes, withdrawn) in

@@ -20,6 +20,8 @@ pub(super) struct Echo {
     pub(super) given_in_all: usize,
     pub(super) connected: Vec<Result<Peer, io::ErrorKind>>,
     pub(super) timeout: Option<Moment>,
+    /// It has something for peers who send no more.
+    pub(super) outlives_eof: bool,
 }
 
 impl Engine for Echo {
@@ -67,7 +69,9 @@ impl Engine for Echo {
 
     fn handle_eof(&mut self, _now: Now, id: ConnectionId, rest: &[u8]) -> bool {
         assert!(rest.is_empty());
-        self.actions.push_back(Action::Close(id, Reason::EndOfInput));
+        if !self.outlives_eof {
+            self.actions.push_back(Action::Close(id, Reason::EndOfInput));
+        }
         true
     }
 

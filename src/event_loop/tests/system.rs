@@ -103,6 +103,7 @@ impl Virtual {
             event.is_readable = true;
             event.is_read_closed = true;
             event.is_writable = true;
+            event.is_broken = true;
         });
     }
 
@@ -132,7 +133,8 @@ impl Virtual {
 
 impl Net {
     pub(super) fn tell(&mut self, source: Source, mark: impl FnOnce(&mut Event)) {
-        let mut event = Event { source, is_readable: false, is_writable: false, is_read_closed: false };
+        let mut event =
+            Event { source, is_readable: false, is_writable: false, is_read_closed: false, is_broken: false };
         mark(&mut event);
         self.events.push(event);
     }
