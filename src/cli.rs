@@ -1,27 +1,11 @@
 //! The command line: arguments to checked configuration, one path for messages to people, exit codes.
 
-#[cfg(feature = "course")]
-mod ask;
-#[cfg(feature = "course")]
-mod call;
 mod chat;
 mod client;
 #[cfg(feature = "course")]
-mod echo;
-#[cfg(feature = "course")]
-mod greet;
-#[cfg(feature = "course")]
-mod hello;
-#[cfg(feature = "course")]
-mod lab;
+mod course;
 mod logging;
 mod parse;
-#[cfg(feature = "course")]
-mod progress;
-#[cfg(feature = "course")]
-mod receive;
-#[cfg(feature = "course")]
-mod send;
 mod serve;
 mod service;
 
@@ -64,30 +48,9 @@ enum Command {
     Serve(Box<serve::Arguments>),
     /// Talk in a chat, or feed a pipe to it
     Chat(chat::Arguments),
-    /// Answer the questions of many clients from one keyboard
     #[cfg(feature = "course")]
-    Ask(ask::Arguments),
-    /// Send texts to any server, and print what comes back
-    #[cfg(feature = "course")]
-    Call(call::Arguments),
-    /// Learn sockets by experiments that tell what they do
-    #[cfg(feature = "course")]
-    Lab(lab::Arguments),
-    /// Greet each client, and close
-    #[cfg(feature = "course")]
-    Greet(greet::Arguments),
-    /// Serve a web page that says hello
-    #[cfg(feature = "course")]
-    Hello(hello::Arguments),
-    /// Send back what comes, on TCP, UDP and Unix sockets
-    #[cfg(feature = "course")]
-    Echo(echo::Arguments),
-    /// Take files that `onepoll send` and classic senders bring
-    #[cfg(feature = "course")]
-    Receive(receive::Arguments),
-    /// Bring files to `onepoll receive` and classic receivers
-    #[cfg(feature = "course")]
-    Send(send::Arguments),
+    #[command(flatten)]
+    Course(course::Command),
 }
 
 /// Runs the program that the arguments ask for.
@@ -106,21 +69,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Chat(arguments) => chat::run(&arguments),
         #[cfg(feature = "course")]
-        Command::Ask(arguments) => ask::run(&arguments),
-        #[cfg(feature = "course")]
-        Command::Call(arguments) => call::run(&arguments),
-        #[cfg(feature = "course")]
-        Command::Lab(arguments) => lab::run(&arguments),
-        #[cfg(feature = "course")]
-        Command::Greet(arguments) => greet::run(&arguments),
-        #[cfg(feature = "course")]
-        Command::Hello(arguments) => hello::run(&arguments),
-        #[cfg(feature = "course")]
-        Command::Echo(arguments) => echo::run(&arguments),
-        #[cfg(feature = "course")]
-        Command::Receive(arguments) => receive::run(&arguments),
-        #[cfg(feature = "course")]
-        Command::Send(arguments) => send::run(&arguments),
+        Command::Course(command) => command.run(),
     }
     .into()
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::parse;
-use super::service::Service;
-use super::{Exit, logging};
+use crate::cli::parse;
+use crate::cli::service::Service;
+use crate::cli::{Exit, logging};
 use crate::event_loop::address::Address;
 use crate::event_loop::io::SocketOptions;
 use crate::limits;
@@ -14,10 +14,10 @@ use crate::socketserver::Dispatch;
 /// The arguments of `onepoll greet`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
-pub(super) struct Arguments {
-    /// Where to listen: HOST:PORT, [V6]:PORT, :PORT (both families) or unix:PATH
+pub(in crate::cli) struct Arguments {
+    /// Where to listen, several at once: HOST:PORT, [V6]:PORT, :PORT (both families) or unix:PATH
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090", value_parser = parse::stream_address)]
-    listen: Address,
+    listen: Vec<Address>,
 
     /// End after N greetings
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let plan = Plan::new(arguments.messages.clone(), arguments.count, idle_max);
     Service {
         name: "greet",
-        addresses: std::slice::from_ref(&arguments.listen),
+        addresses: &arguments.listen,
         options: SocketOptions::default(),
         linger: limits::LINGER,
         drain: limits::DRAIN,

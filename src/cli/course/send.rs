@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::progress::progress;
-use super::{Exit, client, complain, parse};
+use crate::cli::{Exit, client, complain, parse};
 use crate::clients::Outcome;
 use crate::clients::send::disk::RealDisk;
 use crate::clients::send::{Sender, Settings};
@@ -13,7 +13,7 @@ use crate::event_loop::address::Address;
 /// The arguments of `onepoll send`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// The files
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,

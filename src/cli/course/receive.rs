@@ -8,8 +8,8 @@ use std::time::Duration;
 use log::info;
 
 use super::progress::progress;
-use super::service::Service;
-use super::{Exit, complain, logging, parse};
+use crate::cli::service::Service;
+use crate::cli::{Exit, complain, logging, parse};
 use crate::codec::text::describe;
 use crate::event_loop::address::Address;
 use crate::event_loop::io::{self, SocketOptions};
@@ -20,7 +20,7 @@ use crate::servers::receive::{self, Receiver, Settings};
 /// The arguments of `onepoll receive`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// The folder that files are put into
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,

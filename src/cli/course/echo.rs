@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use log::warn;
 
-use super::parse;
-use super::service::Service;
-use super::{Exit, logging};
+use crate::cli::parse;
+use crate::cli::service::Service;
+use crate::cli::{Exit, logging};
 use crate::event_loop::address::Address;
 use crate::event_loop::io::SocketOptions;
 use crate::limits;
@@ -17,7 +17,7 @@ use crate::socketserver::Dispatch;
 /// The arguments of `onepoll echo`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// Where to listen, several at once: HOST:PORT, [V6]:PORT, :PORT or unix:PATH, and for datagrams
     /// udp:HOST:PORT or unixgram:PATH
     #[arg(value_name = "ADDR", default_values = ["127.0.0.1:9999", "udp:127.0.0.1:9999"])]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::parse;
-use super::service::Service;
-use super::{Exit, logging};
+use crate::cli::parse;
+use crate::cli::service::Service;
+use crate::cli::{Exit, logging};
 use crate::event_loop::address::Address;
 use crate::event_loop::io::SocketOptions;
 use crate::limits;
@@ -14,10 +14,10 @@ use crate::socketserver::Dispatch;
 /// The arguments of `onepoll hello`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
-pub(super) struct Arguments {
-    /// Where to listen: HOST:PORT, [V6]:PORT, :PORT (both families) or unix:PATH
+pub(in crate::cli) struct Arguments {
+    /// Where to listen, several at once: HOST:PORT, [V6]:PORT, :PORT (both families) or unix:PATH
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8089", value_parser = parse::stream_address)]
-    listen: Address,
+    listen: Vec<Address>,
 
     /// The status that every good request is answered with
     #[arg(long, value_name = "200-599", default_value_t = 200, value_parser = clap::value_parser!(u16).range(200..600))]
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let site = Site::new(arguments.status, unless_zero(arguments.idle), unless_zero(arguments.head));
     Service {
         name: "hello",
-        addresses: std::slice::from_ref(&arguments.listen),
+        addresses: &arguments.listen,
         options: SocketOptions::default(),
         linger: limits::LINGER,
         drain: limits::DRAIN,

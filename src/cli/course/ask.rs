@@ -2,8 +2,8 @@
 
 use std::io::IsTerminal;
 
-use super::service::{self, Service};
-use super::{Exit, complain, logging, parse};
+use crate::cli::service::{self, Service};
+use crate::cli::{Exit, complain, logging, parse};
 use crate::event_loop::address::{Address, Transport};
 use crate::event_loop::io::{self, SocketOptions};
 use crate::limits;
@@ -12,7 +12,7 @@ use crate::servers::ask::Ask;
 /// The arguments of `onepoll ask`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// Where to listen: HOST:PORT, [V6]:PORT, :PORT (both families) or unix:PATH; several at once,
     /// port 0 for any free one [default: 127.0.0.1:8888]
     #[arg(long, value_name = "ADDR", value_parser = parse::stream_address)]

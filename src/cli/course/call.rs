@@ -3,14 +3,14 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use super::{Exit, client, logging, parse};
+use crate::cli::{Exit, client, logging, parse};
 use crate::clients::call::{Call, Settings};
 use crate::event_loop::address::Address;
 
 /// The arguments of `onepoll call`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// Whom to call: HOST:PORT, [V6]:PORT, :PORT (this machine), unix:PATH, or udp:HOST:PORT or
     /// unixgram:PATH for datagrams
     #[arg(value_name = "ADDR")]

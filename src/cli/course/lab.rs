@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
-use super::{Exit, complain, parse};
+use crate::cli::{Exit, complain, parse};
 use crate::lab::{LESSONS, Lesson, Telling};
 
 /// The arguments of `onepoll lab`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = help(), args_conflicts_with_subcommands = true)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     #[command(subcommand)]
     program: Option<Program>,
 
