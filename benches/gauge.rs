@@ -332,6 +332,7 @@ impl Simulated {
             is_readable: true,
             is_writable: false,
             is_read_closed,
+            is_broken: false,
         }
     }
 }
