@@ -1,7 +1,7 @@
 //! Clients as engines on the same loop.
 //!
 //! [`chat`] talks to a chat server; [`editor`] is its input line and [`keys`] what a keyboard sends.
-//! [`call`] talks to any server.
+//! `call`, of the course, talks to any server.
 
 #[cfg(feature = "course")]
 pub mod call;
