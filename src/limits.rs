@@ -272,8 +272,12 @@ pub const TRANSFER_HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a line that a receiver says.
 pub const TRANSFER_ANSWER_BYTES_MAX: usize = 4 * 1024;
 
-/// Bytes that are written to a file, or read from one, at once: how long a disk can hold the others up (P58).
-pub const TRANSFER_CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes that are written to a file at once: how long a disk can hold the others up (P58). Larger chunks
+/// would save system calls, but some kernels take three times as long to find memory for them.
+pub const WRITE_CHUNK_BYTES: usize = 16 * 1024;
+
+/// Bytes that are read from a file at once, for the same reason bounded.
+pub const READ_CHUNK_BYTES: usize = 64 * 1024;
 
 /// Bytes of a name in the receiver's folder: a number may follow, and 255 are what file systems take.
 pub const FILE_NAME_BYTES_MAX: usize = 240;

@@ -6,6 +6,7 @@ use std::process::Command;
 use crate::harness::{Server, onepoll};
 use crate::peers::{
     Answer, Inbox, answer, assert_well, checked, classic, content, done, failure, failure_of, framed, names,
+    peak_kib,
 };
 
 #[test]
@@ -77,10 +78,7 @@ fn headers_that_lie_are_answered_and_allocate_nothing() {
         assert!(failure.contains(why), "{why}: {failure}");
     }
     assert!(inbox.names().is_empty());
-    let memory = server.proc("status");
-    let peak = memory.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-    let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
-    assert!(peak_kib < 64 * 1024, "{peak_kib} KiB");
+    assert!(peak_kib(&server) < 64 * 1024, "{} KiB", peak_kib(&server));
     let (code, stdout, _) = crate::harness::run(onepoll(&["receive", "--max-size", "many"]));
     assert_eq!((code, stdout.as_str()), (2, ""));
 }

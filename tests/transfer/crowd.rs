@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use crate::harness::{Client, DEADLINE, raise_descriptor_limit};
-use crate::peers::{Inbox, answer, assert_well, checked, content, done, failure};
+use crate::harness::{Client, DEADLINE, Directory, raise_descriptor_limit};
+use crate::peers::{Inbox, answer, assert_well, checked, content, done, failure, peak_kib, put, send};
 
 #[test]
 fn fifty_at_once_all_get_through() {
@@ -61,10 +61,7 @@ fn a_thousand_that_begin_and_send_nothing_more_keep_nobody_out() {
     last.send(&checked("last", &content)[..100]);
     let mut refused = server.connect();
     assert!(failure(&mut refused).contains("1001 transfers are running: try again later"));
-    let status = server.proc("status");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-    let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
-    assert!(peak_kib < 64 * 1024, "{peak_kib} KiB");
+    assert!(peak_kib(&server) < 64 * 1024, "{} KiB", peak_kib(&server));
     for (n, client) in hoarders.iter_mut().enumerate() {
         client.send(&checked(&n.to_string(), &content)[100..]);
     }
@@ -131,4 +128,17 @@ fn a_receiver_that_waits_uses_no_processor() {
     assert_well(&server);
     // Serving one small file takes a handful of turns: whoever spins takes thousands.
     assert!(server.cpu_ticks() - ticks < 20 && voluntary() - switches < 100);
+}
+
+#[test]
+fn a_large_file_costs_no_more_memory_than_a_small_one() {
+    let (inbox, directory) = (Inbox::new(), Directory::new());
+    let server = inbox.receive(&[]);
+    let small = put(&directory, "small", &content(1 << 20));
+    let large = put(&directory, "large", &content(100 << 20));
+    assert_eq!(send(&[&small, &server.addresses[0]]).0, 0);
+    let before = peak_kib(&server);
+    assert_eq!(send(&[&large, &server.addresses[0]]).0, 0);
+    let after = peak_kib(&server);
+    assert!(after - before < 2 * 1024, "{before} KiB became {after} KiB");
 }

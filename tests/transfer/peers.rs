@@ -161,3 +161,10 @@ pub fn put(directory: &Directory, name: &str, content: &[u8]) -> String {
     fs::write(&path, content).expect("room");
     path.display().to_string()
 }
+
+/// The most memory that it had, in KiB.
+pub fn peak_kib(server: &Server) -> u64 {
+    let status = server.proc("status");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    peak.trim().trim_end_matches(" kB").parse().expect("a number")
+}

@@ -17,7 +17,7 @@ pub struct Facts {
     pub modified: (i64, i64),
 }
 
-/// What the sender needs of a disk. Each call is bounded by [`limits::TRANSFER_CHUNK_BYTES`](crate::limits).
+/// What the sender needs of a disk. Each call is bounded by [`limits::READ_CHUNK_BYTES`](crate::limits).
 pub trait Disk {
     /// A file that is being sent.
     type File: fmt::Debug;

@@ -201,8 +201,8 @@ impl<F> Outgoing<F> {
     fn read(&mut self, disk: &mut impl Disk<File = F>, end: u64) -> Result<(), String> {
         let left = usize::try_from(end - self.hashed).unwrap_or(usize::MAX);
         // Chunks begin at multiples of their size, which is what BLAKE3 is fast at.
-        let before = (self.hashed % limits::TRANSFER_CHUNK_BYTES as u64) as usize;
-        self.chunk.resize(left.min(limits::TRANSFER_CHUNK_BYTES - before), 0);
+        let before = (self.hashed % limits::READ_CHUNK_BYTES as u64) as usize;
+        self.chunk.resize(left.min(limits::READ_CHUNK_BYTES - before), 0);
         let mut filled = 0;
         while filled < self.chunk.len() {
             match disk.read(&self.file, self.hashed + filled as u64, &mut self.chunk[filled..]) {

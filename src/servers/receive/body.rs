@@ -219,7 +219,7 @@ impl<P> Body<P> {
             return self.take_trailer(folder, input);
         }
         let left = usize::try_from(left).unwrap_or(usize::MAX);
-        let room = limits::TRANSFER_CHUNK_BYTES - (self.bytes() % CHUNK_BYTES) as usize;
+        let room = limits::WRITE_CHUNK_BYTES - (self.bytes() % CHUNK_BYTES) as usize;
         let bytes = input.len().min(room).min(left);
         self.chunk.extend_from_slice(&input[..bytes]);
         if self.bytes() > self.bytes_max {
@@ -268,7 +268,7 @@ impl<P> Body<P> {
     pub(super) fn check(&mut self, folder: &mut impl Folder<Part = P>) -> Result<Option<Answer>, String> {
         let Offer::Checking(kept_bytes) = self.offer else { return Ok(None) };
         let mut buffer = mem::take(&mut self.chunk);
-        let bytes = (kept_bytes - self.hashed).min(CHUNK_BYTES);
+        let bytes = (kept_bytes - self.hashed).min(limits::READ_CHUNK_BYTES as u64);
         buffer.resize(bytes as usize, 0);
         let read = folder.read(&mut self.part, self.hashed, &mut buffer);
         if let Ok(bytes) = read {
@@ -312,7 +312,7 @@ impl<P> Body<P> {
     }
 }
 
-const CHUNK_BYTES: u64 = limits::TRANSFER_CHUNK_BYTES as u64;
+const CHUNK_BYTES: u64 = limits::WRITE_CHUNK_BYTES as u64;
 
 /// The file is whole, unless something follows it.
 fn all_of(rest: &[u8]) -> Result<Taken, String> {

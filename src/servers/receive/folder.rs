@@ -37,7 +37,8 @@ pub enum Conflict {
     Overwrite,
 }
 
-/// What the receiver needs of a disk. Each call is bounded by [`limits::TRANSFER_CHUNK_BYTES`].
+/// What the receiver needs of a disk. Each call is bounded by [`limits::WRITE_CHUNK_BYTES`] or
+/// [`limits::READ_CHUNK_BYTES`].
 pub trait Folder {
     /// A file that is not whole yet, and that nobody else writes to. Dropping it removes it.
     type Part: fmt::Debug;

@@ -62,7 +62,7 @@ impl Folder for Memory {
     }
 
     fn write(&mut self, part: &mut Part, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        assert!(bytes.len() <= limits::TRANSFER_CHUNK_BYTES, "a write is bounded");
+        assert!(bytes.len() <= limits::WRITE_CHUNK_BYTES, "a write is bounded");
         assert_eq!(offset, part.bytes.len() as u64, "without holes");
         let bytes = &bytes[..bytes.len().min(self.write_bytes_max)];
         if bytes.len() as u64 > self.free_bytes {
@@ -216,7 +216,7 @@ fn a_file_is_the_same_however_its_bytes_arrive() {
 
 #[test]
 fn files_around_the_size_of_a_chunk_arrive_byte_by_byte_and_at_once() {
-    let chunk = limits::TRANSFER_CHUNK_BYTES;
+    let chunk = limits::WRITE_CHUNK_BYTES;
     for bytes in [0, 1, chunk - 1, chunk, chunk + 1, 2 * chunk] {
         let content = content(bytes);
         let stream = stream(&header("a", &content), &content);

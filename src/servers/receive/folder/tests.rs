@@ -276,7 +276,7 @@ fn a_durable_folder_does_the_same() {
     let place = Place::new("durable");
     let (mut folder, _) = DiskFolder::open(&place.0, true).expect("a folder");
     let mut part = folder.create().expect("a part");
-    let chunk = vec![7; limits::TRANSFER_CHUNK_BYTES];
+    let chunk = vec![7; limits::WRITE_CHUNK_BYTES];
     for n in 0..20 {
         let offset = n * chunk.len() as u64;
         assert_eq!(folder.write(&mut part, offset, &chunk).expect("room"), chunk.len());
