@@ -148,8 +148,12 @@ const PART_FLAGS: OFlags =
 
 impl DiskFolder {
     /// Opens a folder, shows that it can be written to, and removes the remains in it: parts that nobody
-    /// writes to, but for the newest that senders may continue. With `is_durable`, `ok` means that the
-    /// file survives a loss of power; each chunk waits for the disk then.
+    /// writes to, but for the newest that senders may continue.
+    ///
+    /// A whole file is the kernel's to write to the disk, as after `cp`: a loss of power soon after can
+    /// take it back. With `is_durable` it is on the disk before it has its name, and its name before
+    /// anybody is told; everybody waits for the disk then, for at most
+    /// [`limits::PART_UNSYNCED_BYTES_MAX`] at once.
     ///
     /// # Errors
     /// Where it is no folder, or cannot be written to.
