@@ -23,8 +23,8 @@ use std::time::Duration;
 use onepoll::chat::Chat;
 use onepoll::chat::config::{Config, Rate};
 use onepoll::engine::{Endpoint, Moment, Now, Peer};
-use onepoll::event_loop::EventLoop;
 use onepoll::event_loop::io::{Event, Io, Source};
+use onepoll::event_loop::{EventLoop, Linger};
 use onepoll::limits;
 
 const GROWTH_MAX_PERCENT: f64 = 5.0;
@@ -279,7 +279,7 @@ fn simulate(workload: Workload) -> u64 {
     };
     let bytes_written = Rc::new(Cell::new(0));
     let simulated = Simulated::new(workload, Rc::clone(&bytes_written));
-    let mut event_loop = EventLoop::new(simulated, Chat::new(config), limits::LINGER);
+    let mut event_loop = EventLoop::new(simulated, Chat::new(config), Linger::InAll(limits::LINGER));
     event_loop.listen(()).expect("the simulation can watch it");
     let error = event_loop.run().expect_err("only the end of the script ends it");
     assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{error}");
@@ -431,6 +431,8 @@ impl Io for Simulated {
         self.bytes_written.set(self.bytes_written.get() + bytes as u64);
         Ok(bytes)
     }
+
+    fn abort(&mut self, _stream: &mut Self::Stream) {}
 
     fn shutdown_write(&mut self, _stream: &mut u32) -> std::io::Result<bool> {
         Ok(true)

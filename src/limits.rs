@@ -152,6 +152,10 @@ pub const STOP_LINGER: Duration = Duration::from_millis(250);
 /// members who never read.
 pub const SEND_BUFFER_BYTES: usize = 32 * 1024;
 
+/// The same for servers whose answers are long: on loopback one segment of 64 KiB fills the chat's small
+/// one, and the peer acknowledges a segment alone only after some 40 ms (RFC 1122, 4.2.3.2).
+pub const BULK_SEND_BUFFER_BYTES: usize = 128 * 1024;
+
 /// The most that `--send-buffer` takes: doubled, a stalled member's 512 KiB.
 pub const SEND_BUFFER_BYTES_MAX: usize = 256 * 1024;
 

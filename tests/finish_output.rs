@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use onepoll::engine::{
     Action, ConnectionId, Endpoint, Engine, Moment, Now, Output, Peer, Reason, Refusal, Written,
 };
-use onepoll::event_loop::EventLoop;
 use onepoll::event_loop::io::{SocketOptions, System};
+use onepoll::event_loop::{EventLoop, Linger};
 
 /// Says `hello`, finishes its output, and keeps what it hears.
 struct HalfCloser {
@@ -80,7 +80,7 @@ fn the_peer_sees_the_end_of_the_output_and_is_still_heard() {
         unsent: b"hello",
         heard: Vec::new(),
     };
-    let mut event_loop = EventLoop::new(system, engine, Duration::from_secs(5));
+    let mut event_loop = EventLoop::new(system, engine, Linger::InAll(Duration::from_secs(5)));
     let deadline = Instant::now() + Duration::from_secs(20);
     let (mut peer, _) = {
         // The kernel accepts by itself: two turns connect, write and shut down.

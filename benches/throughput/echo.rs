@@ -10,9 +10,9 @@ use std::rc::Rc;
 
 use criterion::{Criterion, Throughput};
 use onepoll::engine::Peer;
-use onepoll::event_loop::EventLoop;
 use onepoll::event_loop::address::Address;
 use onepoll::event_loop::io::{Bound, SocketOptions, System};
+use onepoll::event_loop::{EventLoop, Linger};
 use onepoll::limits;
 use onepoll::servers::echo::{Echo, Style};
 use onepoll::socketserver::Dispatch;
@@ -28,7 +28,7 @@ fn serve(address: &str) -> (Server<impl FnMut(Peer) -> Echo + use<>>, String) {
     let style = Rc::new(Style { template: None, by_lines: false, idle_max: None });
     let dispatch = Dispatch::new(move |_peer| Echo::new(&style));
     let system = System::new(options).expect("descriptors are left");
-    let mut event_loop = EventLoop::new(system, dispatch, limits::LINGER);
+    let mut event_loop = EventLoop::new(system, dispatch, Linger::Stalled(limits::LINGER));
     let address: Address = address.parse().expect("an address");
     let bound = Bound::bind_all(&address, &options).expect("it is free").pop().expect("one");
     let address = bound.address();

@@ -13,8 +13,8 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use onepoll::chat::Chat;
 use onepoll::chat::config::Config;
 use onepoll::engine::{Endpoint, Engine};
-use onepoll::event_loop::EventLoop;
 use onepoll::event_loop::io::{self, Listener, SocketOptions, System};
+use onepoll::event_loop::{EventLoop, Linger};
 use onepoll::limits;
 
 /// Bytes of a message, its line end included; as `shared/bench` sends them.
@@ -34,13 +34,13 @@ struct Room {
 
 impl Room {
     fn new(members: usize) -> Self {
-        let options = SocketOptions::default();
+        let options = SocketOptions { send_buffer_bytes: limits::SEND_BUFFER_BYTES };
         let any_port = Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let listener = Listener::bind(&any_port, &options).expect("port 0 is free");
         let port = listener.port().expect("TCP has ports");
         let config = Config { clients_max: members, rate: None, ..Config::default() };
         let system = System::new(options).expect("descriptors are left");
-        let mut event_loop = EventLoop::new(system, Chat::new(config), limits::LINGER);
+        let mut event_loop = EventLoop::new(system, Chat::new(config), Linger::InAll(limits::LINGER));
         event_loop.listen(listener).expect("a listener can be watched");
         // The backlog takes them in before the loop does.
         let clients: Vec<TcpStream> = (0..members)

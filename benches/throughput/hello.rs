@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use onepoll::engine::{Endpoint, Engine, Peer};
-use onepoll::event_loop::EventLoop;
 use onepoll::event_loop::io::{Listener, SocketOptions, System};
+use onepoll::event_loop::{EventLoop, Linger};
 use onepoll::limits;
 use onepoll::servers::hello::{HTML, Site, Visitor};
 use onepoll::socketserver::{Dispatch, Handler};
@@ -35,7 +35,8 @@ fn web() -> Web<Visitor, impl FnMut(Peer) -> Visitor> {
     let port = listener.port().expect("TCP has ports");
     let site = Site::new(200, Some(Duration::from_secs(60)), Some(Duration::from_secs(5)));
     let system = System::new(options).expect("descriptors are left");
-    let mut event_loop = EventLoop::new(system, Dispatch::new(move |_peer| site.visitor()), limits::LINGER);
+    let mut event_loop =
+        EventLoop::new(system, Dispatch::new(move |_peer| site.visitor()), Linger::Stalled(limits::LINGER));
     event_loop.listen(listener).expect("a listener can be watched");
     let clients: Vec<TcpStream> = (0..CONNECTIONS)
         .map(|_| {

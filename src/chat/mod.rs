@@ -385,16 +385,17 @@ impl Engine for Chat {
                 Timer::Shrink(room) => self.shrink(room),
             }
         }
+    }
+
+    fn handle_turn(&mut self, now: Now) {
+        self.announce(now);
+        // Not only when something is due: with a long --idle, many can come and go before anything is.
         let sessions = &self.sessions;
         let rooms = &self.rooms;
         self.deadlines.prune(|timer| match timer {
             Timer::Refill(id) | Timer::Idle(id) => sessions.get(*id).is_some(),
             Timer::Flush(room) | Timer::Wait(room) | Timer::Shrink(room) => rooms.contains(room.index()),
         });
-    }
-
-    fn handle_turn(&mut self, now: Now) {
-        self.announce(now);
         self.walk_flushes_left = limits::WALK_FLUSHES_PER_TURN_MAX;
     }
 

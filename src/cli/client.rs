@@ -3,9 +3,9 @@
 use super::{Exit, complain};
 use crate::clients::Outcome;
 use crate::engine::{Endpoint, Engine, Peer};
-use crate::event_loop::EventLoop;
 use crate::event_loop::address::Address;
 use crate::event_loop::io::{self, Console, SocketOptions, Stream, System};
+use crate::event_loop::{EventLoop, Linger};
 use crate::limits;
 
 /// What an address stands for, at least one; or why a client cannot connect to it.
@@ -22,7 +22,7 @@ pub(super) fn endpoints(address: &Address) -> Result<Vec<Endpoint>, Outcome> {
 /// how. It is built once signals are its own to answer, for it may change the terminal.
 pub(super) fn run<E: Engine>(client: impl FnOnce() -> std::io::Result<E>) -> std::io::Result<E> {
     let system = system()?;
-    let mut event_loop = EventLoop::new(system, client()?, limits::LINGER);
+    let mut event_loop = EventLoop::new(system, client()?, Linger::InAll(limits::LINGER));
     event_loop.adopt(Stream::Console(Console::new()), Peer::Console)?;
     event_loop.run()?;
     Ok(event_loop.into_engine())
@@ -31,7 +31,7 @@ pub(super) fn run<E: Engine>(client: impl FnOnce() -> std::io::Result<E>) -> std
 /// Runs a client that has no use for the console.
 #[cfg(feature = "course")]
 pub(super) fn run_without_console<E: Engine>(client: E) -> std::io::Result<E> {
-    let mut event_loop = EventLoop::new(system()?, client, limits::LINGER);
+    let mut event_loop = EventLoop::new(system()?, client, Linger::InAll(limits::LINGER));
     event_loop.run()?;
     Ok(event_loop.into_engine())
 }

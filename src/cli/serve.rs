@@ -13,6 +13,7 @@ use super::{Exit, complain, logging};
 use crate::chat::Chat;
 use crate::chat::config::{Config, Format, Rate, SlowPolicy};
 use crate::codec::text;
+use crate::event_loop::Linger;
 use crate::event_loop::address::{Address, Transport};
 use crate::event_loop::io::{self, SocketOptions};
 use crate::limits;
@@ -136,9 +137,16 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let default = [Address::Host(Transport::Tcp, "127.0.0.1".into(), 60000)];
     let addresses = if arguments.listen.is_empty() { &default[..] } else { &arguments.listen[..] };
     let drain = config.drain;
-    Service { name: "serve", addresses, options, linger: arguments.linger, drain, has_console: true }
-        .run(Chat::new(config))
-        .exit
+    Service {
+        name: "serve",
+        addresses,
+        options,
+        linger: Linger::InAll(arguments.linger),
+        drain,
+        has_console: true,
+    }
+    .run(Chat::new(config))
+    .exit
 }
 
 fn config(arguments: &Arguments, descriptors: u64) -> Result<Config, String> {

@@ -9,7 +9,7 @@ use super::{Exit, complain};
 use crate::engine::{Engine, Peer};
 use crate::event_loop::address::Address;
 use crate::event_loop::io::{self, Bound, Console, SocketOptions, Stream, System};
-use crate::event_loop::{End, EventLoop};
+use crate::event_loop::{End, EventLoop, Linger};
 use crate::limits;
 
 /// A server that is about to be.
@@ -20,7 +20,7 @@ pub(super) struct Service<'a> {
     pub(super) addresses: &'a [Address],
     pub(super) options: SocketOptions,
     /// How long a close waits for the peer.
-    pub(super) linger: Duration,
+    pub(super) linger: Linger,
     /// What the engine stops within, for the message.
     pub(super) drain: Duration,
     /// Whether standard input and output are a connection of the engine's.

@@ -44,6 +44,8 @@ pub(super) struct Connection<S> {
     pub(super) is_retrying: bool,
     /// Bytes went either way since the last deadline that looked.
     pub(super) has_moved: bool,
+    /// The peer took bytes since the deadline of its close looked last.
+    pub(super) has_taken: bool,
     /// It has no events for reading, as a file has none.
     pub(super) is_always_readable: bool,
     /// It is a datagram socket: no peer, no end.
@@ -67,6 +69,7 @@ impl<S> Connection<S> {
             is_blocked: false,
             is_retrying: false,
             has_moved: false,
+            has_taken: false,
             is_always_readable: false,
             is_datagram: false,
             is_finishing: false,

@@ -48,6 +48,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             match self.io.write(&mut connection.stream, output.parts) {
                 Ok(bytes) if bytes == offered => {
                     connection.has_moved = true;
+                    connection.has_taken = true;
                     self.engine.handle_written(now, id, bytes, Written::All);
                 }
                 // A short write says that the socket is full, as WouldBlock does.
@@ -71,10 +72,11 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         self.engine.handle_written(now, id, bytes, Written::Blocked);
         let connection = &mut self.connections[id.slot()];
         connection.has_moved |= bytes > 0;
+        connection.has_taken |= bytes > 0;
         if !connection.is_blocked {
             connection.is_blocked = true;
             if connection.is_read_closed {
-                self.deadlines.set(now.moment + self.linger, Timer::Stall(id));
+                self.deadlines.set(now.moment + self.linger.duration(), Timer::Stall(id));
             }
             // Asking has the system look at once: room that came since the write is told too.
             self.set_interest(id.slot());

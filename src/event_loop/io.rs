@@ -147,6 +147,10 @@ pub trait Io {
     /// Those of the system.
     fn shutdown_write(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
 
+    /// Has the stream break off when it is dropped, so that its peer does not take what it got for all
+    /// (tcp(7), `SO_LINGER`). A stream that cannot say so just ends.
+    fn abort(&mut self, stream: &mut Self::Stream);
+
     /// Receives a datagram, and its sender, if that can be answered. The length is the datagram's own:
     /// what is beyond the buffer's is lost. A system without datagrams need not have this.
     ///
@@ -459,6 +463,13 @@ impl Io for System {
             Stream::Tcp(stream) => stream.shutdown(std::net::Shutdown::Write).map(|()| true),
             Stream::Unix(stream) => stream.shutdown(std::net::Shutdown::Write).map(|()| true),
             Stream::Udp(_) | Stream::Unixgram(_) | Stream::Console(_) => Ok(false),
+        }
+    }
+
+    fn abort(&mut self, stream: &mut Stream) {
+        if let Stream::Tcp(stream) = stream {
+            // Where it fails, the connection is broken already.
+            let _ = SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
         }
     }
 

@@ -42,6 +42,24 @@ pub enum End {
     CutShort(usize),
 }
 
+/// How long a close waits for the peer to take what is due to it. What it did not take by then is cut off,
+/// and the peer sees that: its connection is reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linger {
+    /// So long in all.
+    InAll(Duration),
+    /// So long without a byte taken: who reads, however slowly, gets all of it.
+    Stalled(Duration),
+}
+
+impl Linger {
+    fn duration(self) -> Duration {
+        match self {
+            Linger::InAll(duration) | Linger::Stalled(duration) => duration,
+        }
+    }
+}
+
 /// The event loop.
 #[derive(Debug)]
 pub struct EventLoop<I: Io, E> {
@@ -62,7 +80,7 @@ pub struct EventLoop<I: Io, E> {
     scratch: Box<[u8]>,
     /// The same for datagrams, which come whole or torn; empty until there is a socket for them.
     datagram_scratch: Box<[u8]>,
-    linger: Duration,
+    linger: Linger,
     next_serial: u32,
     stop_at: Option<Moment>,
     end: Option<End>,
@@ -96,7 +114,7 @@ enum Timer {
 impl<I: Io, E: Engine> EventLoop<I, E> {
     /// A loop without connections. `linger` bounds how long a close waits for the peer.
     #[must_use]
-    pub fn new(io: I, engine: E, linger: Duration) -> Self {
+    pub fn new(io: I, engine: E, linger: Linger) -> Self {
         EventLoop {
             io,
             engine,
@@ -270,7 +288,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                     && !std::mem::replace(&mut connection.is_read_closed, true)
                     && connection.is_blocked
                 {
-                    self.deadlines.set(now.moment + self.linger, Timer::Stall(id));
+                    self.deadlines.set(now.moment + self.linger.duration(), Timer::Stall(id));
                 }
                 if event.is_readable {
                     connection.is_readable = true;
@@ -345,10 +363,11 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         }
         connection.state = State::Closing;
         connection.reason = reason;
+        connection.has_taken = false;
         self.inputs.remove(&id.slot());
         // A loop that stops has a deadline for all.
         if self.stop_at.is_none() {
-            self.deadlines.set(now.moment + self.linger, Timer::Linger(id));
+            self.deadlines.set(now.moment + self.linger.duration(), Timer::Linger(id));
         }
         self.engine.handle_writable(id);
     }
@@ -401,7 +420,15 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     /// A close ends, but for a peer of a stopping loop that is still being heard.
     fn end_linger(&mut self, now: Now, id: ConnectionId) {
         match self.state_of(id) {
-            Some(State::Closing) => self.close(id.slot(), Some(Reason::LingerExpired)),
+            Some(State::Closing) => {
+                let has_taken = std::mem::take(&mut self.connections[id.slot()].has_taken);
+                match self.linger {
+                    Linger::Stalled(duration) if has_taken && self.stop_at.is_none() => {
+                        self.deadlines.set(now.moment + duration, Timer::Linger(id));
+                    }
+                    _ => self.cut_off(id.slot()),
+                }
+            }
             Some(State::FinSent) => {
                 let has_moved = std::mem::take(&mut self.connections[id.slot()].has_moved);
                 if self.stop_at.is_some() && has_moved {
@@ -425,10 +452,16 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             return;
         }
         if has_moved {
-            self.deadlines.set(now.moment + self.linger, Timer::Stall(id));
+            self.deadlines.set(now.moment + self.linger.duration(), Timer::Stall(id));
         } else {
-            self.close(id.slot(), Some(Reason::LingerExpired));
+            self.cut_off(id.slot());
         }
+    }
+
+    /// Ends a connection that was not given all that is due. An end of the stream would say that it was.
+    fn cut_off(&mut self, slot: usize) {
+        self.io.abort(&mut self.connections[slot].stream);
+        self.close(slot, Some(Reason::LingerExpired));
     }
 
     fn state_of(&self, id: ConnectionId) -> Option<State> {
@@ -461,17 +494,18 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     }
 
     fn end_of(&mut self, now: Now) -> Option<End> {
-        if self.end.is_some() {
-            return self.end;
+        let end = match (self.end, self.stop_at?) {
+            (Some(end), _) => end,
+            _ if self.connections.is_empty() => End::Done,
+            (None, stop_at) if stop_at <= now.moment => End::Overdue(self.connections.len()),
+            _ => return None,
+        };
+        for (_, connection) in &mut self.connections {
+            if matches!(connection.state, State::Open | State::Closing) {
+                self.io.abort(&mut connection.stream);
+            }
         }
-        let stop_at = self.stop_at?;
-        if self.connections.is_empty() {
-            Some(End::Done)
-        } else if stop_at <= now.moment {
-            Some(End::Overdue(self.connections.len()))
-        } else {
-            None
-        }
+        Some(end)
     }
 }
 

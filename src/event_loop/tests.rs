@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::io::Source;
-use super::{End, EventLoop};
+use super::{End, EventLoop, Linger};
 use crate::chat::Chat;
 use crate::chat::config::Config;
 use crate::engine::{Action, Endpoint, Moment, Peer, Reason};
@@ -23,7 +23,7 @@ const LINGER: Duration = Duration::from_secs(5);
 
 fn world() -> (Virtual, EventLoop<Virtual, Echo>) {
     let net = Virtual::default();
-    let mut event_loop = EventLoop::new(net.clone(), Echo::default(), LINGER);
+    let mut event_loop = EventLoop::new(net.clone(), Echo::default(), Linger::InAll(LINGER));
     event_loop.listen(()).expect("the virtual system listens");
     (net, event_loop)
 }
@@ -256,6 +256,38 @@ fn one_who_leaves_is_awaited_for_no_longer_than_the_linger() {
     event_loop.engine.closed.sort_unstable();
     let reasons = [(1, Reason::Quit), (2, Reason::Quit), (3, Reason::LingerExpired)];
     assert_eq!(event_loop.engine.closed, reasons);
+    // An end of the stream would say that it has all.
+    assert!(net.with(stalled, |socket| socket.is_aborted));
+    assert!(!net.with(rude, |socket| socket.is_aborted), "that one has all");
+}
+
+#[test]
+fn one_who_leaves_and_reads_slowly_gets_all_where_only_a_stall_counts() {
+    for (linger, is_patient) in [(Linger::InAll(LINGER), false), (Linger::Stalled(LINGER), true)] {
+        let net = Virtual::default();
+        let mut event_loop = EventLoop::new(net.clone(), Echo::default(), linger);
+        event_loop.listen(()).expect("the virtual system listens");
+        let slow = net.connect();
+        settle(&mut event_loop);
+        net.received(slow);
+        net.give_room(slow, 0);
+        net.send(slow, b"0123456789q");
+        settle(&mut event_loop);
+        for _ in 0..3 {
+            net.advance(LINGER - Duration::from_millis(1));
+            net.give_room(slow, 2);
+            settle(&mut event_loop);
+        }
+        assert_eq!(net.with(slow, |socket| socket.is_aborted), !is_patient);
+        // What it sends itself is no sign that it reads.
+        for _ in 0..2 {
+            net.send(slow, b"x");
+            settle(&mut event_loop);
+            net.advance(LINGER);
+            settle(&mut event_loop);
+        }
+        assert!(net.with(slow, |socket| socket.is_aborted), "it has stopped reading");
+    }
 }
 
 #[test]
@@ -408,7 +440,7 @@ fn the_write_budget_holds_for_a_turn() {
     let net = Virtual::default();
     let config =
         Config { rate: None, history_messages: 100_000, notice_members_max: 50, ..Config::default() };
-    let mut event_loop = EventLoop::new(net.clone(), Chat::new(config), LINGER);
+    let mut event_loop = EventLoop::new(net.clone(), Chat::new(config), Linger::InAll(LINGER));
     event_loop.listen(()).expect("listens");
     let settle = |event_loop: &mut EventLoop<Virtual, Chat>| {
         for _ in 0..100_000 {

@@ -60,6 +60,7 @@ impl Link {
             lines: LineDecoder::default(),
             wish: Wish::GoOn,
             has_finished_output: false,
+            wants_sent: false,
             has_eof: false,
         }
     }
@@ -138,6 +139,9 @@ impl<H: Handler, F: FnMut(Peer) -> H> Dispatch<H, F> {
                     self.actions.push_back(Action::FinishOutput(id));
                 }
                 Wish::Close(reason) => self.actions.push_back(Action::Close(id, reason)),
+            }
+            if link.wants_sent {
+                self.queues.make_ready(id);
             }
             if let Some(deadline) = link.deadline
                 && session.timer.is_none_or(|timer| deadline < timer)
@@ -319,7 +323,15 @@ impl<H: Handler, F: FnMut(Peer) -> H> Engine for Dispatch<H, F> {
         self.queues.has_ready() || matches!(self.wait, Wait::For(_))
     }
 
-    fn poll_output(&mut self, _now: Now, id: ConnectionId) -> engine::Output<'_> {
+    fn poll_output(&mut self, now: Now, id: ConnectionId) -> engine::Output<'_> {
+        if self.queues.waiting_bytes(id) == 0
+            && let Some(session) = session(&mut self.sessions, id)
+            && std::mem::take(&mut session.link.wants_sent)
+        {
+            self.call(now, id, &[], |handler: &mut H, request: &mut Request<'_>| {
+                handler.handle_sent(request)
+            });
+        }
         self.queues.output(id)
     }
 
@@ -387,6 +399,8 @@ impl<H: Handler, F: FnMut(Peer) -> H> Engine for Dispatch<H, F> {
                 self.call(now, id, &[], |handler: &mut H, request: &mut Request<'_>| {
                     handler.handle_timeout(request);
                 });
+                // A handler that takes its time is shown what it has not taken yet.
+                self.actions.push_back(Action::Resume(id));
             } else {
                 // It was put off meanwhile.
                 self.settle(now, id);

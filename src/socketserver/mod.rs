@@ -158,14 +158,14 @@
 //! | `recvfrom(n)` | [`Request::recv`] and [`Request::peer`]; a datagram comes whole, up to [`limits::DATAGRAM_BYTES_MAX`](crate::limits::DATAGRAM_BYTES_MAX) |
 //! | `send`, `sendall` | [`Request::send`]: all of it, always; the loop writes what the socket takes, and the rest when there is room. A handler whose peer does not read gets no more input, so nothing grows, unless it sends on a timeout without a look at [`Request::waiting_bytes`] |
 //! | `sendto(bytes, address)` | [`Request::send`] answers a datagram's sender; to send to others, [`Engine::poll_datagram`](crate::engine::Engine::poll_datagram) |
-//! | `sendfile` | not here: [`Request::send`] costs one more copy, works with every kind of socket, and keeps in memory what waits. A handler is not told when that was taken; for what is too long to be kept, [`Engine::poll_output`](crate::engine::Engine::poll_output) asks for it piece by piece |
+//! | `sendfile` | not here: a chunk with [`Request::send`], [`Request::tell_when_sent`], and the next one in [`Handler::handle_sent`]: one more copy, with every kind of socket, and only a chunk in memory |
 //! | `makefile` | [`Request::read_line`], [`io::Write`](std::io::Write) |
 //! | `getpeername` | [`Request::peer`], [`Request::peer_name`] |
 //! | `getsockname` | [`Shared::addresses`]: of the server, not of one connection |
 //! | `setblocking(False)` | always: the loop could not serve the others otherwise |
 //! | `settimeout(seconds)` | [`Request::set_timeout`] and [`Handler::handle_timeout`]: it ends no call, for no call waits |
-//! | `setsockopt` | set for all: `TCP_NODELAY`, keep-alive after a minute, a small send buffer, `SO_REUSEADDR` for listeners ([`SocketOptions`](crate::event_loop::io::SocketOptions)) |
-//! | `shutdown(SHUT_WR)`, `close()` | [`Request::finish_output`], [`Request::close`]: both after all that was sent; after a close, the peer has [`limits::LINGER`](crate::limits::LINGER) to take it |
+//! | `setsockopt` | set for all: `TCP_NODELAY`, keep-alive after a minute, the size of the send buffer, `SO_REUSEADDR` for listeners ([`SocketOptions`](crate::event_loop::io::SocketOptions)) |
+//! | `shutdown(SHUT_WR)`, `close()` | [`Request::finish_output`], [`Request::close`]: both after all that was sent; who takes nothing for [`limits::LINGER`](crate::limits::LINGER) is cut off, and sees a reset |
 
 mod datagrams;
 mod dispatch;
@@ -193,11 +193,15 @@ pub trait Handler {
     fn handle(&mut self, request: &mut Request<'_>);
 
     /// The peer will send no more; [`Request::unread`] is what `handle` did not consume. Closes, unless it
-    /// is written otherwise: a peer that closed its half still reads what is due to it. Never called for a
+    /// is written otherwise: a peer that closed its half still reads what is due to it. One that stays needs
+    /// a timeout, for a peer that is gone altogether shows only when something is sent. Never called for a
     /// datagram.
     fn handle_eof(&mut self, request: &mut Request<'_>) {
         request.close();
     }
+
+    /// All that was sent is taken, after [`Request::tell_when_sent`]. Never called for a datagram.
+    fn handle_sent(&mut self, _request: &mut Request<'_>) {}
 
     /// The time that [`Request::set_timeout`] gave has passed. Closes, unless it is written otherwise.
     fn handle_timeout(&mut self, request: &mut Request<'_>) {

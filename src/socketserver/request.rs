@@ -59,6 +59,8 @@ pub(super) struct Link {
     pub(super) wish: Wish,
     /// What is sent after the end of the output is dropped.
     pub(super) has_finished_output: bool,
+    /// The handler wants to be called once all is sent.
+    pub(super) wants_sent: bool,
     /// The last byte was read.
     pub(super) has_eof: bool,
 }
@@ -156,6 +158,12 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Has [`Handler::handle_sent`](super::Handler::handle_sent) called once the socket has taken all that was
+    /// sent until now: for what is too long to be sent at once, a chunk each time.
+    pub fn tell_when_sent(&mut self) {
+        self.link.wants_sent = true;
+    }
+
     /// Bytes that were sent and that the socket has not taken yet.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
@@ -214,8 +222,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Closes, once all is sent, or [`limits::LINGER`](crate::limits::LINGER) has passed. The handler is
-    /// called no more, but for its `finish`.
+    /// Closes, once all is sent. A peer that takes nothing for [`limits::LINGER`](crate::limits::LINGER) is cut
+    /// off, and sees a reset, not an end. The handler is called no more, but for its `finish`.
     pub fn close(&mut self) {
         let reason = if self.link.has_eof { Reason::EndOfInput } else { Reason::Quit };
         self.close_for(reason);

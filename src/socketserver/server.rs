@@ -7,7 +7,7 @@ use super::{Dispatch, Handler};
 use crate::engine::Peer;
 use crate::event_loop::address::Address;
 use crate::event_loop::io::{Bound, SocketOptions, System, Waker};
-use crate::event_loop::{End, EventLoop};
+use crate::event_loop::{End, EventLoop, Linger};
 use crate::limits;
 
 /// A server on one or more addresses, in the thread that calls it.
@@ -41,7 +41,11 @@ impl<H: Handler, F: FnMut(Peer) -> H> Server<H, F> {
     /// `InvalidInput` for what is no address; why it cannot be bound, with the remedy.
     pub fn bind(address: &str, new_handler: F) -> io::Result<Self> {
         let options = SocketOptions::default();
-        let event_loop = EventLoop::new(System::new(options)?, Dispatch::new(new_handler), limits::LINGER);
+        let event_loop = EventLoop::new(
+            System::new(options)?,
+            Dispatch::new(new_handler),
+            Linger::Stalled(limits::LINGER),
+        );
         let mut server = Server { event_loop, options, has_ended: false };
         server.bind_also(address)?;
         Ok(server)

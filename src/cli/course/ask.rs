@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use crate::cli::service::{self, Service};
 use crate::cli::{Exit, complain, logging, parse};
+use crate::event_loop::Linger;
 use crate::event_loop::address::{Address, Transport};
 use crate::event_loop::io::{self, SocketOptions};
 use crate::limits;
@@ -45,7 +46,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         name: "ask",
         addresses: if arguments.listen.is_empty() { &default } else { &arguments.listen },
         options: SocketOptions { send_buffer_bytes: limits::SEND_BUFFER_BYTES },
-        linger: limits::LINGER,
+        linger: Linger::Stalled(limits::LINGER),
         drain: limits::DRAIN,
         has_console: true,
     }

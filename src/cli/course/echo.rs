@@ -8,6 +8,7 @@ use log::warn;
 use crate::cli::parse;
 use crate::cli::service::Service;
 use crate::cli::{Exit, logging};
+use crate::event_loop::Linger;
 use crate::event_loop::address::Address;
 use crate::event_loop::io::SocketOptions;
 use crate::limits;
@@ -61,7 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         name: "echo",
         addresses: &arguments.addresses,
         options: SocketOptions::default(),
-        linger: limits::LINGER,
+        linger: Linger::Stalled(limits::LINGER),
         drain: limits::DRAIN,
         has_console: false,
     }

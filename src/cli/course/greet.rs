@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::cli::parse;
 use crate::cli::service::Service;
 use crate::cli::{Exit, logging};
+use crate::event_loop::Linger;
 use crate::event_loop::address::Address;
 use crate::event_loop::io::SocketOptions;
 use crate::limits;
@@ -47,7 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         name: "greet",
         addresses: &arguments.listen,
         options: SocketOptions::default(),
-        linger: limits::LINGER,
+        linger: Linger::Stalled(limits::LINGER),
         drain: limits::DRAIN,
         has_console: false,
     }

@@ -11,6 +11,7 @@ use super::progress::progress;
 use crate::cli::service::Service;
 use crate::cli::{Exit, complain, logging, parse};
 use crate::codec::text::describe;
+use crate::event_loop::Linger;
 use crate::event_loop::address::Address;
 use crate::event_loop::io::{self, SocketOptions};
 use crate::limits;
@@ -107,7 +108,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         name: "receive",
         addresses: &arguments.listen,
         options: SocketOptions::default(),
-        linger: limits::LINGER,
+        linger: Linger::Stalled(limits::LINGER),
         drain: limits::DRAIN,
         has_console: false,
     }

@@ -180,12 +180,10 @@ pub(super) fn bind_unix(path: &Path, kind: Type, scheme: &str) -> Result<(Socket
     let socket = Socket::new(Domain::UNIX, kind.nonblocking(), None).map_err(|e| fail(e, None))?;
     let address = SockAddr::unix(path).map_err(|error| fail(error, Some("choose a shorter path".into())))?;
     remove_stale(path, kind).map_err(|(error, remedy)| fail(error, remedy))?;
-    // The mode has to be right from the first instant: a later chmod would be too late (P28). The
-    // only other thread waits for signals, so nobody else's file is born with this mask.
-    let mask_before = rustix::process::umask(Mode::from_raw_mode(0o177));
-    let bound = socket.bind(&address);
-    rustix::process::umask(mask_before);
-    bound.map_err(|error| fail(error, None))?;
+    // The file takes its mode from the socket when it is bound, and so is right from the first instant: a
+    // later chmod would be too late (P28), and umask is everybody's.
+    rustix::fs::fchmod(&socket, Mode::from_raw_mode(0o600)).map_err(|error| fail(error.into(), None))?;
+    socket.bind(&address).map_err(|error| fail(error, None))?;
     let file = SocketFile { path: path.to_path_buf(), device_and_inode: identity(path) };
     Ok((socket, file))
 }

@@ -23,7 +23,7 @@ pub struct SocketOptions {
 
 impl Default for SocketOptions {
     fn default() -> Self {
-        SocketOptions { send_buffer_bytes: limits::SEND_BUFFER_BYTES }
+        SocketOptions { send_buffer_bytes: limits::BULK_SEND_BUFFER_BYTES }
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::LINGER;
 use super::system::{ENOBUFS, Socket, Virtual};
 use crate::engine::{Endpoint, Moment, Peer};
-use crate::event_loop::EventLoop;
 use crate::event_loop::io::Source;
+use crate::event_loop::{EventLoop, Linger};
 use crate::limits;
 use crate::socketserver::{Dispatch, Request};
 
@@ -28,7 +28,7 @@ fn world() -> (Virtual, Echoing) {
     let net = Virtual::default();
     net.0.borrow_mut().sockets.insert(SOCKET, Socket { room: 1, ..Socket::default() });
     let mut event_loop =
-        EventLoop::new(net.clone(), Dispatch::new((|_peer| echo) as fn(Peer) -> Echo), LINGER);
+        EventLoop::new(net.clone(), Dispatch::new((|_peer| echo) as fn(Peer) -> Echo), Linger::InAll(LINGER));
     event_loop.open_datagrams(SOCKET).expect("the virtual system watches it");
     (net, event_loop)
 }

@@ -36,6 +36,8 @@ pub(super) struct Socket {
     pub(super) wants_write: bool,
     pub(super) fin_sent: bool,
     pub(super) is_gone: bool,
+    /// Its peer sees that something is missing.
+    pub(super) is_aborted: bool,
     pub(super) error: Option<i32>,
     pub(super) write_errors: VecDeque<i32>,
     pub(super) reads: usize,
@@ -279,6 +281,10 @@ impl Io for Virtual {
     fn shutdown_write(&mut self, stream: &mut usize) -> io::Result<bool> {
         self.with(*stream, |socket| socket.fin_sent = true);
         Ok(true)
+    }
+
+    fn abort(&mut self, stream: &mut usize) {
+        self.with(*stream, |socket| socket.is_aborted = true);
     }
 
     fn receive(&mut self, stream: &mut usize, buffer: &mut [u8]) -> io::Result<(usize, Option<Endpoint>)> {

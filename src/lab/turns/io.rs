@@ -140,6 +140,10 @@ impl<I: Io, W: Write> Io for NarratedIo<I, W> {
         self.io.set_interest(&mut stream.stream, slot, wants_write)
     }
 
+    fn abort(&mut self, stream: &mut Self::Stream) {
+        self.io.abort(&mut stream.stream);
+    }
+
     fn deregister(&mut self, stream: &mut Self::Stream) {
         self.io.deregister(&mut stream.stream);
     }

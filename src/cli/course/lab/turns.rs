@@ -6,9 +6,9 @@ use crate::chat::Chat;
 use crate::chat::config::Config;
 use crate::cli::service::{Service, announce};
 use crate::cli::{Exit, complain, logging, parse};
-use crate::event_loop::EventLoop;
 use crate::event_loop::address::{Address, Transport};
 use crate::event_loop::io::{self, Bound, LossyOutput, SocketOptions};
+use crate::event_loop::{EventLoop, Linger};
 use crate::lab::turns::{NarratedEngine, NarratedIo, SharedNotes};
 use crate::limits;
 
@@ -46,8 +46,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let service = Service {
         name: "lab turns",
         addresses: if arguments.listen.is_empty() { &default[..] } else { &arguments.listen[..] },
-        options: SocketOptions::default(),
-        linger: limits::LINGER,
+        options: SocketOptions { send_buffer_bytes: limits::SEND_BUFFER_BYTES },
+        linger: Linger::InAll(limits::LINGER),
         drain: limits::DRAIN,
         has_console: false,
     };
