@@ -304,6 +304,11 @@ pub trait Engine {
     /// The refusal to be sent.
     fn admit(&mut self, now: Now, peer: Peer) -> Result<(), Refusal>;
 
+    /// What a newcomer reads for whom the system has no descriptor, before it is closed.
+    fn full_notice(&self) -> &str {
+        "-- the server is full: try again later --\n"
+    }
+
     /// A peer connected to a listener, or the console opened.
     fn handle_accepted(&mut self, now: Now, id: ConnectionId, peer: Peer);
 

@@ -61,7 +61,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         let mut refused = 0;
         while refused < limits::ACCEPTS_PER_TURN_MAX {
             let Ok(stream) = self.io.accept_on_reserve(&mut self.listeners[index].listener) else { break };
-            self.io.refuse(stream, "-- the server is full: try again later --\n");
+            self.io.refuse(stream, self.engine.full_notice());
             refused += 1;
         }
         warn!("newcomers: {refused} refused: {}: no descriptor is left", Reason::ServerFull);

@@ -433,8 +433,8 @@ impl Io for System {
 
     fn read(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> io::Result<usize> {
         match stream {
-            Stream::Tcp(stream) => stream.read(buffer),
-            Stream::Unix(stream) => stream.read(buffer),
+            Stream::Tcp(stream) => receive(&*stream, buffer),
+            Stream::Unix(stream) => receive(&*stream, buffer),
             Stream::Udp(_) | Stream::Unixgram(_) => Err(io::ErrorKind::Unsupported.into()),
             Stream::Console(console) => console.read(buffer),
         }
@@ -445,8 +445,7 @@ impl Io for System {
     }
 
     fn write(&mut self, stream: &mut Stream, parts: [&[u8]; 2]) -> io::Result<usize> {
-        // One part is the rule, and `send` the cheaper call for it; made directly, for the C library's
-        // is a cancellation point, which a process with a signal thread pays for at each call.
+        // One part is the rule, and `send` the cheaper call for it.
         let slices = [IoSlice::new(parts[0]), IoSlice::new(parts[1])];
         match stream {
             Stream::Tcp(stream) if parts[1].is_empty() => send(&*stream, parts[0]),
@@ -488,6 +487,13 @@ impl Io for System {
             _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
+}
+
+// Both are made directly: the C library's are cancellation points, which a process with a signal thread
+// pays for at each call.
+
+fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::net::recv(socket, buffer, rustix::net::RecvFlags::empty())?.1)
 }
 
 fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {

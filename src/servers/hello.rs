@@ -19,6 +19,10 @@ use crate::socketserver::{Handler, Request};
 /// The page.
 pub const HTML: &str = "<h1>Hello,World</h1>";
 
+/// What a visitor reads for whom no descriptor is left. An error needs no `Date` (RFC 9110, 6.6.1).
+pub const FULL: &str = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\
+                        Connection: close\r\n\r\n";
+
 /// What all visitors share: the page, ready to be sent.
 #[derive(Debug)]
 pub struct Site {

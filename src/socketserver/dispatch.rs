@@ -29,6 +29,7 @@ pub struct Dispatch<H, F> {
     pub(super) deadlines: Deadlines<ConnectionId>,
     actions: VecDeque<Action>,
     shared: Shared,
+    full_notice: String,
     is_stopping: bool,
     wait: Wait,
 }
@@ -81,9 +82,16 @@ impl<H: Handler, F: FnMut(Peer) -> H> Dispatch<H, F> {
             deadlines: Deadlines::new(),
             actions: VecDeque::new(),
             shared: Shared::default(),
+            full_notice: "-- the server is full: try again later --\n".into(),
             is_stopping: false,
             wait: Wait::ForEver,
         }
+    }
+
+    /// What a newcomer reads for whom no descriptor is left, where the usual words are not its protocol.
+    #[must_use]
+    pub fn with_full_notice(self, full_notice: String) -> Self {
+        Dispatch { full_notice, ..self }
     }
 
     /// What all handlers share.
@@ -217,6 +225,10 @@ impl<H: Handler, F: FnMut(Peer) -> H> Engine for Dispatch<H, F> {
             return Err(Refusal { reason: Reason::ServerClosing, text: String::new() });
         }
         Ok(())
+    }
+
+    fn full_notice(&self) -> &str {
+        &self.full_notice
     }
 
     fn handle_accepted(&mut self, now: Now, id: ConnectionId, peer: Peer) {

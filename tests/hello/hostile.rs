@@ -122,3 +122,15 @@ fn a_thousand_at_once_are_all_served_while_as_many_heads_stay_unfinished() {
         visitor.ask("Host: a\r\n\r\n").expect_page();
     }
 }
+
+#[test]
+fn a_visitor_for_whom_no_descriptor_is_left_is_told_so_in_http() {
+    let server = hello(&[]);
+    let mut visitor = Visitor::of(&server);
+    visitor.ask(GET).expect_page();
+    server.limit_descriptors(None);
+    let mut refused = server.connect();
+    assert_eq!(refused.line(), "HTTP/1.1 503 Service Unavailable\r");
+    assert!(refused.rest().ends_with(b"Connection: close\r\n\r\n"));
+    visitor.ask(GET).expect_page();
+}

@@ -9,7 +9,7 @@ use crate::event_loop::Linger;
 use crate::event_loop::address::Address;
 use crate::event_loop::io::SocketOptions;
 use crate::limits;
-use crate::servers::hello::Site;
+use crate::servers::hello::{FULL, Site};
 use crate::socketserver::Dispatch;
 
 /// The arguments of `onepoll hello`.
@@ -60,6 +60,6 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         drain: limits::DRAIN,
         has_console: false,
     }
-    .run(Dispatch::new(|_peer| site.visitor()))
+    .run(Dispatch::new(|_peer| site.visitor()).with_full_notice(FULL.into()))
     .exit
 }

@@ -32,6 +32,10 @@ impl<E: Engine> Engine for NarratedEngine<E> {
         self.engine.admit(now, peer)
     }
 
+    fn full_notice(&self) -> &str {
+        self.engine.full_notice()
+    }
+
     fn handle_accepted(&mut self, now: Now, id: ConnectionId, peer: Peer) {
         self.notes.borrow_mut().note_accepted(id.slot(), id.serial(), peer);
         self.engine.handle_accepted(now, id, peer);
