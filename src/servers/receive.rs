@@ -65,7 +65,9 @@ pub fn engine<F: Folder>(
     receiver: &Rc<RefCell<Receiver<F>>>,
 ) -> Dispatch<Sender<F>, impl FnMut(Peer) -> Sender<F>> {
     let receiver = Rc::clone(receiver);
+    let full = Answer::Failed("no descriptor is left: try again later".into()).encode();
     Dispatch::new(move |_peer| Sender { receiver: Rc::clone(&receiver), transfer: Transfer::default() })
+        .with_full_notice(full)
 }
 
 /// A connection: who sends a file.

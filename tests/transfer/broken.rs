@@ -274,3 +274,14 @@ fn a_sender_that_never_reads_its_answer_holds_up_nobody() {
     // Its answer waits where the network keeps it.
     assert!(matches!(answer(&mut silent), Answer::Done { .. }));
 }
+
+#[test]
+fn a_sender_for_whom_no_descriptor_is_left_is_told_so_in_the_protocol() {
+    let inbox = Inbox::new();
+    let server = inbox.receive(&[]);
+    assert_well(&server);
+    server.limit_descriptors(None);
+    let mut refused = server.connect();
+    let expected = r#"{"status": "error", "error": "no descriptor is left: try again later"}"#;
+    assert_eq!(refused.rest_lines(), [expected]);
+}
