@@ -42,9 +42,9 @@ pub(super) struct Connection<S> {
     pub(super) is_blocked: bool,
     /// A deadline will try to write again.
     pub(super) is_retrying: bool,
-    /// Bytes went either way since the last deadline that looked.
-    pub(super) has_moved: bool,
-    /// The peer took bytes since the deadline of its close looked last.
+    /// The peer sent bytes since the last deadline that looked.
+    pub(super) has_sent: bool,
+    /// The peer took bytes since the last deadline that looked.
     pub(super) has_taken: bool,
     /// It has no events for reading, as a file has none.
     pub(super) is_always_readable: bool,
@@ -68,7 +68,7 @@ impl<S> Connection<S> {
             is_pending: false,
             is_blocked: false,
             is_retrying: false,
-            has_moved: false,
+            has_sent: false,
             has_taken: false,
             is_always_readable: false,
             is_datagram: false,

@@ -47,7 +47,6 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             }
             match self.io.write(&mut connection.stream, output.parts) {
                 Ok(bytes) if bytes == offered => {
-                    connection.has_moved = true;
                     connection.has_taken = true;
                     self.engine.handle_written(now, id, bytes, Written::All);
                 }
@@ -71,7 +70,6 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     pub(super) fn block(&mut self, now: Now, id: ConnectionId, bytes: usize) {
         self.engine.handle_written(now, id, bytes, Written::Blocked);
         let connection = &mut self.connections[id.slot()];
-        connection.has_moved |= bytes > 0;
         connection.has_taken |= bytes > 0;
         if !connection.is_blocked {
             connection.is_blocked = true;

@@ -430,8 +430,8 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                 }
             }
             Some(State::FinSent) => {
-                let has_moved = std::mem::take(&mut self.connections[id.slot()].has_moved);
-                if self.stop_at.is_some() && has_moved {
+                let has_sent = std::mem::take(&mut self.connections[id.slot()].has_sent);
+                if self.stop_at.is_some() && has_sent {
                     self.deadlines.set(now.moment + limits::STOP_LINGER, Timer::Linger(id));
                 } else {
                     self.close(id.slot(), None);
@@ -447,11 +447,12 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             return;
         }
         let connection = &mut self.connections[id.slot()];
-        let has_moved = std::mem::take(&mut connection.has_moved);
+        let has_sent = std::mem::take(&mut connection.has_sent);
+        let has_taken = std::mem::take(&mut connection.has_taken);
         if !connection.is_blocked {
             return;
         }
-        if has_moved {
+        if has_sent || has_taken {
             self.deadlines.set(now.moment + self.linger.duration(), Timer::Stall(id));
         } else {
             self.cut_off(id.slot());

@@ -80,7 +80,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                 if is_short && !connection.is_read_closed && self.io.short_read_drains(&connection.stream) {
                     connection.is_readable = false;
                 }
-                connection.has_moved = true;
+                connection.has_sent = true;
                 if connection.state == State::Open {
                     self.offer(now, slot, bytes);
                 }
