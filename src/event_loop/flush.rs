@@ -5,9 +5,10 @@ use std::io::ErrorKind;
 
 use log::warn;
 
+use super::close::reason_of;
 use super::connection::State;
 use super::io::Io;
-use super::{EventLoop, Timer, is_shortage, reason_of};
+use super::{EventLoop, Timer, is_shortage};
 use crate::engine::{ConnectionId, Engine, Now, Reason, Written};
 use crate::limits;
 
@@ -95,36 +96,6 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         if let Err(error) = self.io.set_interest(&mut connection.stream, slot, wants_write) {
             warn!("connection: cannot be watched: {error}");
             self.close(slot, Some(Reason::SystemError));
-        }
-    }
-
-    /// Tells the peer, where the engine asked for it, that all that was due is written; reading goes on.
-    fn half_close(&mut self, slot: usize) {
-        let connection = &mut self.connections[slot];
-        if std::mem::take(&mut connection.is_finishing) {
-            // A socket that is broken tells so by what is read from it; the console cannot say it.
-            let _ = self.io.shutdown_write(&mut connection.stream);
-        }
-    }
-
-    /// All that was due is written: the peer is told, and its own end awaited.
-    fn finish_output(&mut self, now: Now, slot: usize) {
-        let connection = &mut self.connections[slot];
-        if connection.is_at_eof {
-            return self.close(slot, None);
-        }
-        match self.io.shutdown_write(&mut connection.stream) {
-            Ok(true) => {
-                connection.state = State::FinSent;
-                let id = connection.id(slot);
-                // What the peer sends is read until it ends, for closing over unread input would
-                // reset the connection under the bytes on their way.
-                self.make_pending(id);
-                if self.stop_at.is_some() {
-                    self.deadlines.set(now.moment + limits::STOP_LINGER, Timer::Linger(id));
-                }
-            }
-            Ok(false) | Err(_) => self.close(slot, None),
         }
     }
 }

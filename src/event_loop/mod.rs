@@ -1,13 +1,15 @@
 //! The event loop: one thread, one poll, one slab of connections.
 //!
-//! [`EventLoop::turn`] is the whole of it; `accept`, `read` and `flush` are its longer steps. The loop owns the sockets ([`io`]) and what each of them still
-//! owes and is owed; it knows nothing of what the bytes mean, which is an [`Engine`]'s business. Its
+//! [`EventLoop::turn`] is the whole of it; `accept`, `read`, `flush` and `close` are its longer steps. The loop
+//! owns the sockets ([`io`]) and what each of them still owes and is owed; it knows nothing of what the bytes
+//! mean, which is an [`Engine`]'s business. Its
 //! promise is fairness: nobody waits for more than a bounded amount of others' work. Its invariants: a
 //! connection that may have something to read is on the pending list or its engine has paused it; a
 //! slot is freed only at the end of a turn; closing is a state, never a recursion.
 
 mod accept;
 pub mod address;
+mod close;
 mod connection;
 mod datagram;
 mod flush;
@@ -20,7 +22,6 @@ use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use log::debug;
 use rustix::io::Errno;
 use slab::Slab;
 
@@ -28,6 +29,7 @@ use crate::deadlines::Deadlines;
 use crate::engine::{Action, ConnectionId, Engine, Moment, Now, Peer, Reason};
 use crate::limits;
 
+pub use close::Linger;
 use connection::{Connection, State};
 use io::{Event, Io, Source};
 
@@ -40,24 +42,6 @@ pub enum End {
     Overdue(usize),
     /// A second signal ended it at once: so many connections were cut off.
     CutShort(usize),
-}
-
-/// How long a close waits for the peer to take what is due to it. What it did not take by then is cut off,
-/// and the peer sees that: its connection is reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Linger {
-    /// So long in all.
-    InAll(Duration),
-    /// So long without a byte taken: who reads, however slowly, gets all of it.
-    Stalled(Duration),
-}
-
-impl Linger {
-    fn duration(self) -> Duration {
-        match self {
-            Linger::InAll(duration) | Linger::Stalled(duration) => duration,
-        }
-    }
 }
 
 /// The event loop.
@@ -356,32 +340,6 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         }
     }
 
-    fn begin_close(&mut self, now: Now, id: ConnectionId, reason: Reason) {
-        let Some(connection) = self.connections.get_mut(id.slot()) else { return };
-        if connection.serial != id.serial() || connection.state != State::Open {
-            return;
-        }
-        connection.state = State::Closing;
-        connection.reason = reason;
-        connection.has_taken = false;
-        self.inputs.remove(&id.slot());
-        // A loop that stops has a deadline for all.
-        if self.stop_at.is_none() {
-            self.deadlines.set(now.moment + self.linger.duration(), Timer::Linger(id));
-        }
-        self.engine.handle_writable(id);
-    }
-
-    fn begin_finish(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(id.slot())
-            && connection.serial == id.serial()
-            && connection.state == State::Open
-        {
-            connection.is_finishing = true;
-            self.engine.handle_writable(id);
-        }
-    }
-
     fn handle_deadlines(&mut self, now: Now) {
         while let Some(timer) = self.deadlines.poll_due(now.moment) {
             match timer {
@@ -417,81 +375,9 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         }
     }
 
-    /// A close ends, but for a peer of a stopping loop that is still being heard.
-    fn end_linger(&mut self, now: Now, id: ConnectionId) {
-        match self.state_of(id) {
-            Some(State::Closing) => {
-                let has_taken = std::mem::take(&mut self.connections[id.slot()].has_taken);
-                match self.linger {
-                    Linger::Stalled(duration) if has_taken && self.stop_at.is_none() => {
-                        self.deadlines.set(now.moment + duration, Timer::Linger(id));
-                    }
-                    _ => self.cut_off(id.slot()),
-                }
-            }
-            Some(State::FinSent) => {
-                let has_sent = std::mem::take(&mut self.connections[id.slot()].has_sent);
-                if self.stop_at.is_some() && has_sent {
-                    self.deadlines.set(now.moment + limits::STOP_LINGER, Timer::Linger(id));
-                } else {
-                    self.close(id.slot(), None);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// A peer that will send no more and takes nothing either has gone as far as anyone can tell (P14).
-    fn end_stall(&mut self, now: Now, id: ConnectionId) {
-        if self.state_of(id) != Some(State::Open) {
-            return;
-        }
-        let connection = &mut self.connections[id.slot()];
-        let has_sent = std::mem::take(&mut connection.has_sent);
-        let has_taken = std::mem::take(&mut connection.has_taken);
-        if !connection.is_blocked {
-            return;
-        }
-        if has_sent || has_taken {
-            self.deadlines.set(now.moment + self.linger.duration(), Timer::Stall(id));
-        } else {
-            self.cut_off(id.slot());
-        }
-    }
-
-    /// Ends a connection that was not given all that is due. An end of the stream would say that it was.
-    fn cut_off(&mut self, slot: usize) {
-        self.io.abort(&mut self.connections[slot].stream);
-        self.close(slot, Some(Reason::LingerExpired));
-    }
-
     fn state_of(&self, id: ConnectionId) -> Option<State> {
         let connection = self.connections.get(id.slot())?;
         (connection.serial == id.serial()).then_some(connection.state)
-    }
-
-    /// Marks the connection to be reaped; `None`: for the reason that it is closing for.
-    fn close(&mut self, slot: usize, reason: Option<Reason>) {
-        let connection = &mut self.connections[slot];
-        if connection.state == State::Closed {
-            return;
-        }
-        // A peer that hangs up on a close that it was told of is no further news.
-        if connection.state == State::Open || reason == Some(Reason::LingerExpired) {
-            connection.reason = reason.unwrap_or(Reason::EndOfInput);
-        }
-        connection.state = State::Closed;
-        self.closed.push(slot);
-    }
-
-    fn reap(&mut self, now: Now) {
-        for slot in std::mem::take(&mut self.closed) {
-            let mut connection = self.connections.remove(slot);
-            debug_assert_eq!(connection.state, State::Closed);
-            self.inputs.remove(&slot);
-            self.io.deregister(&mut connection.stream);
-            self.engine.handle_closed(now, connection.id(slot), connection.reason);
-        }
     }
 
     fn end_of(&mut self, now: Now) -> Option<End> {
@@ -514,18 +400,6 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
 fn is_shortage(error: &std::io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
-}
-
-/// What a socket's error means for its connection.
-fn reason_of(error: &std::io::Error) -> Reason {
-    match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => Reason::Reset,
-        ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Reason::TimedOut,
-        _ => {
-            debug!("connection: {error}");
-            Reason::SystemError
-        }
-    }
 }
 
 impl<E: Engine> EventLoop<io::System, E> {

@@ -4,9 +4,10 @@
 use std::collections::hash_map::Entry;
 use std::io::ErrorKind;
 
+use super::EventLoop;
+use super::close::reason_of;
 use super::connection::State;
 use super::io::Io;
-use super::{EventLoop, reason_of};
 use crate::engine::{Engine, Now};
 use crate::limits;
 

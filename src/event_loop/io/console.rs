@@ -4,15 +4,15 @@
 //! block (P66, P67).
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 
 use mio::event::Source;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::PollFlags;
 use rustix::stdio::{stdin, stdout};
 
-use super::output::Output;
+use super::output::{Output, is_ready};
 
 /// Standard input and output.
 #[derive(Debug)]
@@ -106,12 +106,4 @@ impl Console {
         }
         Ok(written)
     }
-}
-
-/// Whether the descriptor can be read or written without blocking, or has an end or an error to tell.
-pub(super) fn is_ready(descriptor: impl AsFd, flags: PollFlags) -> io::Result<bool> {
-    let mut polled = [PollFd::new(&descriptor, flags)];
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    rustix::event::poll(&mut polled, Some(&at_once))?;
-    Ok(polled[0].revents().intersects(flags | PollFlags::HUP | PollFlags::ERR))
 }

@@ -6,12 +6,10 @@
 //! would block (P66, P67).
 
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
-
-use super::console::is_ready;
 
 /// What a pipe takes at once, if `poll` says that it takes anything (`PIPE_BUF`, pipe(7)).
 const PIPE_BYTES: usize = 4096;
@@ -66,4 +64,12 @@ fn write_some(descriptor: BorrowedFd<'_>, chunk: &[u8]) -> io::Result<usize> {
         return Err(io::ErrorKind::WouldBlock.into());
     }
     Ok(rustix::io::write(descriptor, chunk)?)
+}
+
+/// Whether the descriptor can be read or written without blocking, or has an end or an error to tell.
+pub(super) fn is_ready(descriptor: impl AsFd, flags: PollFlags) -> io::Result<bool> {
+    let mut polled = [PollFd::new(&descriptor, flags)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut polled, Some(&at_once))?;
+    Ok(polled[0].revents().intersects(flags | PollFlags::HUP | PollFlags::ERR))
 }
