@@ -80,8 +80,14 @@ impl InputTexts {
         };
         let decoded = input.lines.decode(bytes, Dialect::Terminal, text_bytes_max);
         match decoded {
-            Decoded::Line { .. } => input.ends_lines = true,
-            Decoded::Incomplete { .. } if bytes.is_empty() => input.tail = Tail::Empty,
+            Decoded::Line { .. } => {
+                input.ends_lines = true;
+                input.tail = Tail::Empty;
+            }
+            Decoded::TooLong { .. } => input.tail = Tail::Empty,
+            Decoded::Incomplete { .. } if bytes.is_empty() && !input.lines.is_discarding() => {
+                input.tail = Tail::Empty;
+            }
             Decoded::Incomplete { consumed: 0 } if input.tail == Tail::Complete => {
                 input.lines = LineDecoder::default();
                 input.tail = Tail::Empty;
@@ -237,6 +243,19 @@ mod tests {
         assert_eq!(peer.heard, ["<too long>"]);
         peer.wait(SHORT);
         assert_eq!(peer.heard, ["<too long>", "ok"]);
+        let mut peer = Peer::new(InputTexts::open);
+        peer.send(&[b'x'; BYTES_MAX + 2]).wait(SHORT).send(b"ok").wait(SHORT);
+        assert_eq!(peer.heard, ["<too long>", "ok"], "also where no byte is behind what was told");
+    }
+
+    #[test]
+    fn a_silence_completes_only_what_was_there_before_it() {
+        let mut peer = Peer::new(InputTexts::open);
+        peer.send(b"on").now = Moment::START + SHORT;
+        assert!(peer.inputs.poll_silent(peer.now).is_some());
+        // The loop shows it only with what came meanwhile.
+        peer.send(b"e\nt").wait(ALMOST).send(b"wo\n");
+        assert_eq!(peer.heard, ["one", "two"]);
     }
 
     #[test]

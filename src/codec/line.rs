@@ -121,6 +121,12 @@ impl LineDecoder {
         Decoded::Incomplete { consumed: 0 }
     }
 
+    /// Whether the rest of a line that was too long is still to come.
+    #[must_use]
+    pub fn is_discarding(&self) -> bool {
+        self.discarding
+    }
+
     /// The input begins elsewhere now: somebody else consumed some of it.
     pub fn rewind(&mut self) {
         self.scanned = 0;
