@@ -156,11 +156,11 @@ impl Call {
         while self.socket.is_some() && self.due == Due::Nothing {
             match self.texts.pop_front() {
                 Some(text) if text.trim_ascii() == b"exit" => {
+                    self.texts.clear();
+                    self.has_input = false;
                     if self.settings.is_interactive {
                         return self.end(Outcome::Done);
                     }
-                    self.texts.clear();
-                    self.has_input = false;
                 }
                 Some(text) => {
                     self.send(&text);

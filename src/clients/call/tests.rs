@@ -343,6 +343,11 @@ fn a_person_has_no_deadline_but_to_connect() {
     stage.type_in(b"exit\n");
     stage.done();
     assert!(!stage.sent.contains("exit"));
+    let person = Settings { is_interactive: true, ..settings("", &[]) };
+    let mut stage = Stage::connected(person);
+    stage.type_in(b"one\nexit\ntwo\n");
+    stage.done();
+    assert_eq!(stage.sent, "one\n", "nothing that was pasted behind it is sent");
 }
 
 #[test]
