@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::*;
+use crate::engine::{Engine, Moment, Now, Peer, Written};
 
 const CONSOLE: fn() -> ConnectionId = || ConnectionId::new(0, 1);
 
