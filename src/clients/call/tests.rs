@@ -1,8 +1,11 @@
 //! The client driven by hand: every call the loop would make, at times that the test chooses.
 
+use std::io;
 use std::net::SocketAddr;
 
 use super::*;
+use crate::engine::{Engine, Peer, Reason, Written};
+use crate::limits;
 
 const CONSOLE: fn() -> ConnectionId = || ConnectionId::new(0, 1);
 
