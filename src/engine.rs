@@ -299,10 +299,13 @@ pub enum Action {
 /// Every id that was accepted or connected is closed exactly once; none is used after that.
 pub trait Engine {
     /// Whether a newcomer is let in; asked before anything is kept of it, so a refusal must be cheap.
+    /// Programs that listen nowhere, or let in as many as there are descriptors, need not have it.
     ///
     /// # Errors
     /// The refusal to be sent.
-    fn admit(&mut self, now: Now, peer: Peer) -> Result<(), Refusal>;
+    fn admit(&mut self, _now: Now, _peer: Peer) -> Result<(), Refusal> {
+        Ok(())
+    }
 
     /// What a newcomer reads for whom the system has no descriptor, before it is closed.
     fn full_notice(&self) -> &str {
@@ -376,8 +379,9 @@ pub trait Engine {
     /// The moment that [`poll_timeout`](Engine::poll_timeout) named has passed.
     fn handle_timeout(&mut self, now: Now);
 
-    /// The input of this turn is complete; what waited for that (one notice for many) can be said.
-    fn handle_turn(&mut self, now: Now);
+    /// The input of this turn is complete; what waited for that (one notice for many) can be said. Programs
+    /// in which nothing waits for it need not have it.
+    fn handle_turn(&mut self, _now: Now) {}
 
     /// When `handle_timeout` has to be called next; `None` while nothing waits for time.
     fn poll_timeout(&self) -> Option<Moment>;

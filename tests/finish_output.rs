@@ -4,9 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use onepoll::engine::{
-    Action, ConnectionId, Endpoint, Engine, Moment, Now, Output, Peer, Reason, Refusal, Written,
-};
+use onepoll::engine::{Action, ConnectionId, Endpoint, Engine, Moment, Now, Output, Peer, Reason, Written};
 use onepoll::event_loop::io::{SocketOptions, System};
 use onepoll::event_loop::{EventLoop, Linger};
 
@@ -19,9 +17,6 @@ struct HalfCloser {
 }
 
 impl Engine for HalfCloser {
-    fn admit(&mut self, _: Now, _: Peer) -> Result<(), Refusal> {
-        Ok(())
-    }
     fn handle_accepted(&mut self, _: Now, _: ConnectionId, _: Peer) {}
     fn handle_connected(&mut self, _: Now, id: ConnectionId, _: Peer) {
         self.actions.push(Action::FinishOutput(id));
@@ -59,7 +54,6 @@ impl Engine for HalfCloser {
     fn handle_closed(&mut self, _: Now, _: ConnectionId, _: Reason) {}
     fn handle_signal(&mut self, _: Now) {}
     fn handle_timeout(&mut self, _: Now) {}
-    fn handle_turn(&mut self, _: Now) {}
     fn poll_timeout(&self) -> Option<Moment> {
         // So that a turn always ends and the test can look at its own deadline.
         Some(Moment::START)

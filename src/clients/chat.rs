@@ -17,9 +17,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use crate::engine::{
-    Action, ConnectionId, Endpoint, Engine, Moment, Now, Output, Peer, Reason, Refusal, Written,
-};
+use crate::engine::{Action, ConnectionId, Endpoint, Engine, Moment, Now, Output, Peer, Reason, Written};
 use crate::limits;
 
 use super::{Outcome, describe};
@@ -307,9 +305,7 @@ impl<H: Host> Client<H> {
     }
 
     fn refuse(&mut self, words: &str) {
-        let mut clean = Vec::new();
-        crate::codec::text::clean_into(words.as_bytes(), &mut clean);
-        let words = String::from_utf8_lossy(&clean);
+        let words = crate::codec::text::clean(words.as_bytes());
         self.end(Outcome::CannotConnect(format!("cannot connect to {}: {words}", self.settings.address)));
     }
 
@@ -352,10 +348,6 @@ impl<H: Host> Client<H> {
 }
 
 impl<H: Host> Engine for Client<H> {
-    fn admit(&mut self, _now: Now, _peer: Peer) -> Result<(), Refusal> {
-        Ok(())
-    }
-
     fn handle_accepted(&mut self, _now: Now, id: ConnectionId, peer: Peer) {
         debug_assert_eq!(peer, Peer::Console, "a client listens nowhere");
         self.console = Some(id);

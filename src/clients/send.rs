@@ -16,9 +16,7 @@ use std::time::Duration;
 
 use crate::codec::text::describe;
 use crate::codec::transfer::Answer;
-use crate::engine::{
-    Action, ConnectionId, Endpoint, Engine, Moment, Now, Output, Peer, Reason, Refusal, Written,
-};
+use crate::engine::{Action, ConnectionId, Endpoint, Engine, Moment, Now, Output, Peer, Reason, Written};
 use crate::limits;
 use crate::progress::Progress;
 
@@ -238,10 +236,6 @@ impl<D: Disk> Sender<D> {
 }
 
 impl<D: Disk> Engine for Sender<D> {
-    fn admit(&mut self, _now: Now, _peer: Peer) -> Result<(), Refusal> {
-        Ok(())
-    }
-
     fn handle_accepted(&mut self, _now: Now, _id: ConnectionId, _peer: Peer) {
         debug_assert!(false, "a client listens nowhere");
     }

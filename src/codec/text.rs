@@ -50,6 +50,14 @@ pub fn clean_into(line: &[u8], out: &mut Vec<u8>) {
     clean_text_into(rest, out);
 }
 
+/// `line`, cleaned as [`clean_into`] does.
+#[must_use]
+pub fn clean(line: &[u8]) -> String {
+    let mut clean = Vec::with_capacity(line.len());
+    clean_into(line, &mut clean);
+    String::from_utf8_lossy(&clean).into_owned()
+}
+
 /// The longest beginning of `text` that has at most `bytes_max` bytes and does
 /// not cut a character (a Unicode scalar value) in two.
 pub fn truncate_at_char(text: &str, bytes_max: usize) -> &str {

@@ -56,9 +56,8 @@ impl Handler for Greeter {
 
     /// What a client says is a stream: what has come so far may be half of it, and is enough for us.
     fn handle(&mut self, request: &mut Request<'_>) {
-        let mut said = Vec::new();
-        text::clean_into(request.recv(usize::MAX), &mut said);
-        info!("{} says: {}", self.peer, String::from_utf8_lossy(&said));
+        let said = text::clean(request.recv(usize::MAX));
+        info!("{} says: {said}", self.peer);
         self.greet(request);
     }
 

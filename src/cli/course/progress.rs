@@ -65,7 +65,7 @@ impl Progress for Bars {
             let style = ProgressStyle::with_template(template).expect("invariant: the templates are right");
             self.all.add(bar.with_style(style.progress_chars("=> ")))
         });
-        bar.set_message(clean(what));
+        bar.set_message(text::clean(what.as_bytes()));
         bar.set_position(done);
         // What was there before is no measure of the speed.
         bar.reset_eta();
@@ -249,15 +249,9 @@ impl Voice {
     }
 }
 
-fn clean(line: &str) -> String {
-    let mut clean = Vec::with_capacity(line.len());
-    text::clean_into(line.as_bytes(), &mut clean);
-    String::from_utf8_lossy(&clean).into_owned()
-}
-
 fn say(line: &str) {
     // It drops what standard error does not take, and never fails.
-    let _ = LossyOutput::log().write_all(format!("{}\n", clean(line)).as_bytes());
+    let _ = LossyOutput::log().write_all(format!("{}\n", text::clean(line.as_bytes())).as_bytes());
 }
 
 #[cfg(test)]

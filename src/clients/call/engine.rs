@@ -7,15 +7,11 @@ use std::io;
 use super::{Call, Due, Outcome};
 use crate::clients::describe;
 use crate::engine::{
-    Action, ConnectionId, Datagram, Endpoint, Engine, Moment, Now, Output, Peer, Reason, Refusal, Written,
+    Action, ConnectionId, Datagram, Endpoint, Engine, Moment, Now, Output, Peer, Reason, Written,
 };
 use crate::limits;
 
 impl Engine for Call {
-    fn admit(&mut self, _now: Now, _peer: Peer) -> Result<(), Refusal> {
-        Ok(())
-    }
-
     fn handle_accepted(&mut self, now: Now, id: ConnectionId, peer: Peer) {
         debug_assert_eq!(peer, Peer::Console, "a client listens nowhere");
         self.console = Some(id);
@@ -160,8 +156,6 @@ impl Engine for Call {
             self.expire(now);
         }
     }
-
-    fn handle_turn(&mut self, _now: Now) {}
 
     fn poll_timeout(&self) -> Option<Moment> {
         [self.silent_at, self.deadline].into_iter().flatten().min()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::Duration;
 
-use crate::engine::{Action, ConnectionId, Engine, Moment, Now, Output, Peer, Reason, Refusal, Written};
+use crate::engine::{Action, ConnectionId, Engine, Moment, Now, Output, Peer, Reason, Written};
 
 /// Answers every byte with itself; `x` is only counted, `q` leaves, `k` has everyone else closed, `p` pauses
 /// its sender.
@@ -25,10 +25,6 @@ pub(super) struct Echo {
 }
 
 impl Engine for Echo {
-    fn admit(&mut self, _now: Now, _peer: Peer) -> Result<(), Refusal> {
-        Ok(())
-    }
-
     fn handle_accepted(&mut self, _now: Now, id: ConnectionId, _peer: Peer) {
         self.waiting.insert(id, b"hi ".to_vec());
         self.ready.push_back(id);

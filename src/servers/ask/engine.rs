@@ -119,8 +119,6 @@ impl Engine for Ask {
         }
     }
 
-    fn handle_turn(&mut self, _now: Now) {}
-
     fn poll_timeout(&self) -> Option<Moment> {
         self.inputs.next_silence()
     }
@@ -132,9 +130,7 @@ impl Engine for Ask {
 
 impl Ask {
     fn take(&mut self, id: ConnectionId, line: &[u8]) {
-        let mut clean = Vec::new();
-        text::clean_into(line, &mut clean);
-        let line = String::from_utf8_lossy(&clean);
+        let line = text::clean(line);
         if Some(id) == self.console { self.operate(line.trim()) } else { self.ask(id, line.trim()) }
     }
 }
