@@ -222,11 +222,6 @@ fn motd(text_or_file: &str) -> Result<String, String> {
     if raw.len() > limits::MOTD_BYTES_MAX {
         return Err(format!("--motd: {} bytes, {} at most", raw.len(), limits::MOTD_BYTES_MAX));
     }
-    let mut clean = Vec::new();
-    for line in raw.split(|byte| *byte == b'\n') {
-        text::clean_into(line, &mut clean);
-        clean.push(b'\n');
-    }
-    let clean = String::from_utf8_lossy(&clean).into_owned();
-    Ok(format!("{}\n", clean.trim_end_matches('\n')))
+    let lines: Vec<String> = raw.split(|byte| *byte == b'\n').map(text::clean).collect();
+    Ok(format!("{}\n", lines.join("\n").trim_end_matches('\n')))
 }

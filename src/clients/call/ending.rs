@@ -4,17 +4,17 @@
 
 use std::time::Duration;
 
-use super::{Call, Due, Outcome, Settings};
+use super::{Call, Due, Outcome};
 use crate::engine::{Action, ConnectionId, Now, Reason};
 use crate::limits;
 
 impl Call {
     /// What was awaited did not come in time.
     pub(super) fn expire(&mut self, now: Now) {
-        let Settings { address, timeout, .. } = &self.settings;
-        let timeout = timeout.unwrap_or_default();
+        let timeout = self.settings.timeout.unwrap_or_default();
         let seconds = timeout.as_secs_f64();
         if self.socket.is_none() {
+            let address = &self.settings.address;
             let why = format!("cannot connect to {address}: no connection within {seconds} s");
             return self.end(Outcome::CannotConnect(why));
         }

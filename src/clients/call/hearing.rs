@@ -75,12 +75,9 @@ impl Call {
 
     /// Prints lines without what a terminal would obey, each with its end.
     fn print_clean(&mut self, lines: &[u8]) {
-        let mut clean = Vec::new();
         for line in lines.strip_suffix(b"\n").unwrap_or(lines).split(|byte| *byte == b'\n') {
-            text::clean_into(line, &mut clean);
-            clean.push(b'\n');
+            self.print(format!("{}\n", text::clean(line)).as_bytes());
         }
-        self.print(&clean);
     }
 
     fn acknowledge(&mut self, message: &[u8]) {
