@@ -24,7 +24,7 @@ pub fn clean(name: &str) -> Option<String> {
     let mut clean = Vec::with_capacity(last.len());
     text::clean_into(last.as_bytes(), &mut clean);
     let clean = String::from_utf8_lossy(&clean).replace('\t', "");
-    let clean = clean.trim().trim_end_matches(['.', ' ']);
+    let clean = clean.trim_start().trim_end_matches(is_dot_or_blank);
     let rest = clean.trim_start_matches(['.', '-']);
     if rest.is_empty() {
         return None;
@@ -34,7 +34,16 @@ pub fn clean(name: &str) -> Option<String> {
     if is_device(&clean) {
         clean.insert(0, GUARD);
     }
-    Some(shorten(&clean, limits::FILE_NAME_BYTES_MAX))
+    let mut clean = shorten(&clean, limits::FILE_NAME_BYTES_MAX);
+    // What was in its middle may be at its end now.
+    if is_device(&clean) {
+        clean.insert(0, GUARD);
+    }
+    Some(clean)
+}
+
+fn is_dot_or_blank(c: char) -> bool {
+    c == '.' || c.is_whitespace()
 }
 
 /// A name that stands for `name` where that is taken: `report-1.pdf`.
@@ -59,7 +68,7 @@ fn shorten(name: &str, bytes_max: usize) -> String {
     let (stem, extension) = split_extension(name);
     // What is half of the name is no extension.
     if extension.len() > bytes_max / 2 {
-        return text::truncate_at_char(name, bytes_max).trim_end_matches(['.', ' ']).into();
+        return text::truncate_at_char(name, bytes_max).trim_end_matches(is_dot_or_blank).into();
     }
     let stem = text::truncate_at_char(stem, bytes_max - extension.len());
     format!("{}{extension}", stem.trim_end())
@@ -146,6 +155,7 @@ mod tests {
         becomes("-rf", "_rf");
         becomes("x-y.z", "x-y.z");
         becomes("  x. . ", "x");
+        becomes("\u{3000}x\u{3000}. \u{a0}.", "x");
     }
 
     #[test]
@@ -155,6 +165,14 @@ mod tests {
         }
         for name in ["CONSOLE", "COM", "COM10", "nul-x", "xNUL"] {
             becomes(name, name);
+        }
+    }
+
+    #[test]
+    fn devices_that_are_left_of_long_names_are_guarded() {
+        for (name, expected) in [("CON", "_CON"), ("nul", "_nul"), ("xCON", "xCON")] {
+            becomes(&format!("{name}{}x", " ".repeat(300)), expected);
+            becomes(&format!("{name}{}x.txt", " ".repeat(300)), &format!("{expected}.txt"));
         }
     }
 
