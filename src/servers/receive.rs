@@ -42,6 +42,9 @@ pub struct Receiver<F> {
     settings: Settings,
     folder: F,
     progress: Box<dyn Progress>,
+    /// Held once more by each connection whose transfer is not over. One that is only being closed, of
+    /// which the sender knows nothing, must not keep its next file out.
+    places: Rc<()>,
     /// A sender's header came.
     has_begun: bool,
     /// How the last transfer that began ended.
@@ -51,7 +54,7 @@ pub struct Receiver<F> {
 impl<F: Folder> Receiver<F> {
     /// A receiver into a folder.
     pub fn new(settings: Settings, folder: F, progress: Box<dyn Progress>) -> Self {
-        Receiver { settings, folder, progress, has_begun: false, last: None }
+        Receiver { settings, folder, progress, places: Rc::new(()), has_begun: false, last: None }
     }
 
     /// Whether the last transfer that began got its file through; `None`: none ended yet.
@@ -66,8 +69,11 @@ pub fn engine<F: Folder>(
 ) -> Dispatch<Sender<F>, impl FnMut(Peer) -> Sender<F>> {
     let receiver = Rc::clone(receiver);
     let full = Answer::Failed("no descriptor is left: try again later".into()).encode();
-    Dispatch::new(move |_peer| Sender { receiver: Rc::clone(&receiver), transfer: Transfer::default() })
-        .with_full_notice(full)
+    Dispatch::new(move |_peer| {
+        let receiver = Rc::clone(&receiver);
+        Sender { receiver, transfer: Transfer::default(), place: None }
+    })
+    .with_full_notice(full)
 }
 
 /// A connection: who sends a file.
@@ -75,6 +81,8 @@ pub fn engine<F: Folder>(
 pub struct Sender<F: Folder> {
     receiver: Rc<RefCell<Receiver<F>>>,
     transfer: Transfer<F>,
+    /// One of those that there are.
+    place: Option<Rc<()>>,
 }
 
 /// What has the loop come back after everybody else had a turn.
@@ -92,6 +100,7 @@ impl<F: Folder> Sender<F> {
         let result = step(&mut self.transfer, receiver, caller);
         request.send(self.transfer.take_said().as_bytes());
         if self.transfer.is_over() {
+            self.place = None;
             request.close();
             if receiver.settings.is_once && receiver.last.is_some() {
                 request.server().shutdown();
@@ -106,9 +115,13 @@ impl<F: Folder> Sender<F> {
 
 impl<F: Folder> Handler for Sender<F> {
     fn setup(&mut self, request: &mut Request<'_>) {
-        let Settings { idle, transfers_max, .. } = self.receiver.borrow().settings;
+        let receiver = self.receiver.borrow();
+        let Settings { idle, transfers_max, .. } = receiver.settings;
         request.set_timeout(Some(idle));
-        if request.server().connections() > transfers_max {
+        let transfers = Rc::strong_count(&receiver.places) - 1;
+        if transfers < transfers_max {
+            self.place = Some(Rc::clone(&receiver.places));
+        } else {
             let why = format!("{transfers_max} transfers are running: try again later");
             request.send(Answer::Failed(why).encode().as_bytes());
             request.close_for(Reason::ServerFull);

@@ -72,6 +72,23 @@ fn a_thousand_that_begin_and_send_nothing_more_keep_nobody_out() {
 }
 
 #[test]
+fn a_sender_that_has_its_answer_has_left_its_place() {
+    let inbox = Inbox::new();
+    let server = inbox.receive(&["--max-transfers", "1"]);
+    let mut before = server.connect();
+    before.send(checked("a", b"a"));
+    for _ in 0..20 {
+        answer(&mut before);
+        // It reads no further, and does not close: the receiver waits for that.
+        let mut next = server.connect();
+        next.send(checked("a", b"a"));
+        before = next;
+    }
+    done(&mut before, b"a");
+    assert_eq!(inbox.names().len(), 21);
+}
+
+#[test]
 fn resets_at_any_point_leave_nothing_and_hurt_nobody() {
     let inbox = Inbox::new();
     let server = inbox.receive(&["--quiet"]);
