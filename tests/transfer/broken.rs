@@ -74,9 +74,14 @@ fn headers_that_lie_are_answered_and_allocate_nothing() {
         (sized("18446744073709551615"), "at most 1048576 are taken"),
         (sized("18446744073709551616"), "no number of bytes"),
         (framed(r#"{"filename": "a", "filesize": 3, "trailer": "md5"}"#), "only \"blake3\" is known"),
+        (
+            framed(&format!(r#"{{"filename": "a", "filesize": 3, "trailer": "{}"}}"#, "x".repeat(16_000))),
+            "only \"blake3\" is known",
+        ),
     ] {
         let failure = failure_of(&server, &stream);
         assert!(failure.contains(why), "{why}: {failure}");
+        assert!(failure.len() < 200, "what was sent is sent back: {} bytes", failure.len());
     }
     assert!(inbox.names().is_empty());
     assert!(peak_kib(&server) < 64 * 1024, "{} KiB", peak_kib(&server));

@@ -69,7 +69,8 @@ fn every_name_ends_in_the_folder_or_nowhere() {
         client.send(checked(&name, b"content"));
         let mut after = before.clone();
         if let Some(expected) = expected {
-            done(&mut client, b"content");
+            let told = done(&mut client, b"content");
+            assert_eq!(told.as_deref(), Some(&*expected).filter(|expected| *expected != name), "{name:?}");
             assert_eq!(inbox.read(&expected), b"content", "{name:?}");
             assert_eq!(mode(&inbox.file(&expected)), 0o600);
             after.push(expected);

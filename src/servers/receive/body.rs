@@ -23,6 +23,8 @@ use crate::limits;
 pub(super) struct Body<P> {
     /// Cleaned.
     name: String,
+    /// Whether the sender gave it another.
+    is_renamed: bool,
     /// What people are told that it is.
     what: String,
     /// Its bytes; `None`: up to the end of the connection.
@@ -91,6 +93,7 @@ impl<F: Folder> Receiver<F> {
         };
         Ok(Body {
             what: format!("{name} from {}", caller.peer),
+            is_renamed: name != header.name,
             name,
             total: header.bytes,
             bytes_max,
@@ -168,12 +171,12 @@ impl<P> Body<P> {
         if let Err(why) = self.write(folder) {
             return (self.into_what(), Err(why));
         }
-        let Body { part, name, what, hasher, hashed: bytes, total, .. } = self;
+        let Body { part, name, is_renamed, what, hasher, hashed: bytes, total, .. } = self;
         let published = folder.publish(part, &name, conflict).map_err(|error| why_unpublished(&name, &error));
         let answer = published.map(|published| Answer::Done {
             bytes,
             hash: hasher.finalize(),
-            name: (published != name).then_some(published),
+            name: (is_renamed || published != name).then_some(published),
             warning: total.is_none().then(|| "without a filesize the length could not be checked".into()),
         });
         (what, answer)
