@@ -176,8 +176,12 @@ impl<D: Disk> Sender<D> {
             }
             Some(Answer::Failed(why)) => self.fail(now, format!("the receiver says: {why}")),
             Some(Answer::Resume { offset, hash }) => {
+                let was_expected = current.outgoing.expects_offer();
                 let is_agreed = current.outgoing.handle_offer(offset, hash);
-                self.renew_deadline(now);
+                // One that changes nothing puts nothing off: it could be said for ever.
+                if was_expected || is_agreed {
+                    self.renew_deadline(now);
+                }
                 if is_agreed {
                     self.begin_to_send(now);
                 }
@@ -241,13 +245,15 @@ impl<D: Disk> Engine for Sender<D> {
     }
 
     fn handle_connected(&mut self, now: Now, id: ConnectionId, _peer: Peer) {
+        let Some(current) = &self.current else {
+            // A signal came first: no other file is begun.
+            return self.actions.push_back(Action::Close(id, Reason::Quit));
+        };
+        let expects_offer = current.outgoing.expects_offer();
         self.stage = Stage::Connected { id, is_blocked: false, is_ready: true };
         self.renew_deadline(now);
-        match &self.current {
-            Some(current) if current.outgoing.expects_offer() => {}
-            Some(_) => self.begin_to_send(now),
-            // A signal came first.
-            None => self.actions.push_back(Action::Close(id, Reason::Quit)),
+        if !expects_offer {
+            self.begin_to_send(now);
         }
     }
 

@@ -186,6 +186,19 @@ fn a_receiver_that_stalls_is_given_up() {
 }
 
 #[test]
+fn a_file_of_the_kernel_that_has_no_size_is_not_sent_as_an_empty_one() {
+    if fs::metadata("/proc/self/status").map_or(true, |metadata| metadata.len() > 0) {
+        eprintln!("skipped: /proc has no files without a size here");
+        return;
+    }
+    let inbox = Inbox::new();
+    let server = inbox.receive(&[]);
+    let (code, said) = send(&["/proc/self/status", &server.addresses[0]]);
+    assert!(code == 1 && said.contains("it has more than the 0 bytes that its size says"), "{said}");
+    assert_eq!(inbox.names(), [""; 0]);
+}
+
+#[test]
 fn a_file_that_changes_while_it_is_sent_is_told_and_does_not_arrive() {
     use std::io::{Read, Write};
     for grows in [true, false] {

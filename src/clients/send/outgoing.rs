@@ -190,6 +190,11 @@ impl<F> Outgoing<F> {
         if now != self.facts {
             return Err("it changed while it was sent".into());
         }
+        // Files of the kernel's own, as in /proc, have any size that it likes to tell.
+        let beyond = disk.read(&self.file, self.facts.bytes, &mut [0]).map_err(|error| describe(&error))?;
+        if beyond > 0 {
+            return Err(format!("it has more than the {} bytes that its size says", self.facts.bytes));
+        }
         if self.has_trailer {
             self.chunk.extend_from_slice(self.hasher.finalize().as_bytes());
         }

@@ -16,6 +16,8 @@ enum Change {
     Grows,
     IsTouched,
     Breaks,
+    /// It has more than its size says, from the beginning on.
+    Lies,
 }
 
 #[derive(Debug)]
@@ -34,8 +36,9 @@ impl Disk for Shelf {
 
     fn facts(&mut self, (): &()) -> io::Result<Facts> {
         let is_later = self.reads > 0;
+        let told = if self.change == Change::Lies { 100_000 } else { self.content.len() };
         Ok(Facts {
-            bytes: self.content.len() as u64 + u64::from(is_later && self.change == Change::Grows),
+            bytes: told as u64 + u64::from(is_later && self.change == Change::Grows),
             modified: (1, i64::from(is_later && self.change == Change::IsTouched)),
         })
     }
@@ -207,6 +210,7 @@ fn a_file_that_changes_meanwhile_never_gets_its_hash() {
         (Change::Grows, "a: it changed while it was sent"),
         (Change::IsTouched, "a: it changed while it was sent"),
         (Change::Breaks, "a: input/output error"),
+        (Change::Lies, "a: it has more than the 100000 bytes that its size says"),
     ] {
         let mut stage = Stage::new(settings(&["a"]), change);
         stage.connect();
@@ -340,6 +344,43 @@ fn a_receiver_without_offers_is_waited_for_a_moment_only() {
     stage.hear(&Answer::Resume { offset: 100_000, hash }.encode());
     stage.hear(&done());
     stage.success();
+}
+
+#[test]
+fn offers_that_change_nothing_put_nothing_off() {
+    for resumes in [false, true] {
+        for hash in [None, Some(blake3::hash(b"other"))] {
+            let mut settings = settings(&["a"]);
+            settings.resumes = resumes;
+            let mut stage = Stage::new(settings, Change::Nothing);
+            stage.connect();
+            let mut heard = 0;
+            while stage.told.borrow().is_empty() {
+                stage.hear(&Answer::Resume { offset: 100_000, hash }.encode());
+                stage.now.moment = stage.now.moment + PATIENCE / 2;
+                if stage.sender.poll_timeout().is_some_and(|due| due <= stage.now.moment) {
+                    stage.sender.handle_timeout(stage.now);
+                    stage.turn();
+                }
+                heard += 1;
+                assert!(heard < 10, "it waits for ever");
+            }
+            assert!(stage.failure().contains("said nothing for 60s"));
+        }
+    }
+}
+
+#[test]
+fn a_signal_before_the_connection_is_there_ends_all_the_same() {
+    let mut stage = Stage::new(settings(&["a", "b"]), Change::Nothing);
+    stage.sender.handle_signal(stage.now);
+    stage.turn();
+    stage.actions.clear();
+    stage.sender.handle_connected(stage.now, stage.id(), Peer::Unix);
+    stage.turn();
+    assert_eq!(stage.actions, [Action::Close(stage.id(), Reason::Quit)]);
+    stage.close(Reason::Quit);
+    assert_eq!((stage.actions.len(), stage.sender.failed()), (0, 2), "the next file is begun");
 }
 
 #[test]
