@@ -31,7 +31,8 @@ pub(super) fn run<E: Engine>(client: impl FnOnce() -> std::io::Result<E>) -> std
 /// Runs a client that has no use for the console.
 #[cfg(feature = "course")]
 pub(super) fn run_without_console<E: Engine>(client: E) -> std::io::Result<E> {
-    let mut event_loop = EventLoop::new(system()?, client, Linger::InAll(limits::LINGER));
+    // Nothing is expected any more of a server that the client has done with.
+    let mut event_loop = EventLoop::new(system()?, client, Linger::InAll(limits::CLIENT_STOP));
     event_loop.run()?;
     Ok(event_loop.into_engine())
 }
