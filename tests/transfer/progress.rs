@@ -35,6 +35,17 @@ fn quiet_ones_say_only_what_fails() {
     assert_eq!((code, said.as_str()), (1, "onepoll: send: /does/not/exist: no such file or directory\n"));
 }
 
+#[test]
+fn many_files_that_arrive_hide_none_that_does_not() {
+    let inbox = Inbox::new();
+    let mut server = inbox.receive(&[]);
+    for _ in 0..onepoll::limits::LOG_LINES_PER_WINDOW + 1 {
+        assert_well(&server);
+    }
+    failure_of(&server, &framed("[]"));
+    server.log().until("the header is no JSON object");
+}
+
 /// Runs a receiver and a sender of these files with a terminal for their standard error, which is read, or
 /// not, and returns what was on it.
 fn on_a_terminal(files: &[String], inbox: &Inbox, is_read: bool) -> String {

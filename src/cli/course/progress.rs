@@ -34,7 +34,7 @@ const BAR_WITHOUT_END: &str = "{wide_msg} {bytes:>10} {binary_bytes_per_sec:>12}
 /// What shows the transfers of the subcommand `name`; failures are shown even if all else is not to be. Where
 /// others cause the transfers, they cannot cause a flood of lines (P22).
 pub(super) fn progress(name: &'static str, is_quiet: bool, is_of_others: bool) -> Box<dyn Progress> {
-    let voice = Voice { name, is_bounded: is_of_others, began: Moment::START, lines: 0, left_out: 0 };
+    let voice = Voice { name, is_bounded: is_of_others, windows: Default::default() };
     let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     if !is_quiet && stderr().is_terminal() && !is_dumb {
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(Terminal), BARS_PER_SECOND);
@@ -83,7 +83,7 @@ impl Progress for Bars {
             self.all.remove(&bar);
         }
         self.all.suspend(|| match how {
-            Ok(how) => say(&how),
+            Ok(how) => self.voice.say(now, Kind::Done, &how),
             Err(why) => self.voice.complain(now, &why),
         });
     }
@@ -172,9 +172,7 @@ impl Progress for Lines {
         }
         let size = total.map_or("of unknown size".into(), |total| HumanBytes(total).to_string());
         let from = if done > 0 { format!(", from byte {done} on") } else { String::new() };
-        if self.voice.may_speak(now) {
-            say(&format!("{what}: {size}{from}"));
-        }
+        self.voice.say(now, Kind::Running, &format!("{what}: {size}{from}"));
         let what = what.to_string();
         self.transfers
             .insert(number, Line { what, total, began: now.moment, began_at: done, told: now.moment });
@@ -185,7 +183,7 @@ impl Progress for Lines {
             && now.moment.since(line.told) >= LINE_PAUSE
         {
             line.told = now.moment;
-            say(&line.at(now, done));
+            self.voice.say(now, Kind::Running, &line.at(now, done));
         }
     }
 
@@ -195,7 +193,7 @@ impl Progress for Lines {
             Ok(_) if self.is_quiet => {}
             Ok(how) => {
                 let took = took.map_or(String::new(), |took| format!(", {:.1} s", took.as_secs_f64()));
-                say(&format!("{how}{took}"));
+                self.voice.say(now, Kind::Done, &format!("{how}{took}"));
             }
             Err(why) => self.voice.complain(now, &why),
         }
@@ -222,7 +220,21 @@ impl Line {
 struct Voice {
     name: &'static str,
     is_bounded: bool,
-    /// When the present window of [`limits::LOG_WINDOW`] began, and what was said and left out in it.
+    /// One for each [`Kind`]: who sends many files well hides nobody's failure.
+    windows: [Window; 3],
+}
+
+/// What a line is about.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Running,
+    Done,
+    Failed,
+}
+
+/// What was said, and left out, in the present window of [`limits::LOG_WINDOW`].
+#[derive(Debug, Default)]
+struct Window {
     began: Moment,
     lines: u32,
     left_out: u64,
@@ -230,21 +242,28 @@ struct Voice {
 
 impl Voice {
     fn complain(&mut self, now: Now, why: &str) {
-        if self.may_speak(now) {
-            say(&format!("onepoll: {}: {why}", self.name));
+        let name = self.name;
+        self.say(now, Kind::Failed, &format!("onepoll: {name}: {why}"));
+    }
+
+    fn say(&mut self, now: Now, kind: Kind, line: &str) {
+        if self.may_speak(now, kind) {
+            say(line);
         }
     }
 
-    fn may_speak(&mut self, now: Now) -> bool {
-        if now.moment.since(self.began) >= limits::LOG_WINDOW {
-            if self.left_out > 0 {
-                say(&format!("onepoll: {}: {} lines like the next were left out", self.name, self.left_out));
+    fn may_speak(&mut self, now: Now, kind: Kind) -> bool {
+        let window = &mut self.windows[kind as usize];
+        if now.moment.since(window.began) >= limits::LOG_WINDOW {
+            if window.left_out > 0 {
+                let (name, left_out) = (self.name, window.left_out);
+                say(&format!("onepoll: {name}: {left_out} lines like the next were left out"));
             }
-            (self.began, self.lines, self.left_out) = (now.moment, 0, 0);
+            *window = Window { began: now.moment, ..Window::default() };
         }
-        self.lines += 1;
-        let may = !self.is_bounded || self.lines <= limits::LOG_LINES_PER_WINDOW;
-        self.left_out += u64::from(!may);
+        window.lines += 1;
+        let may = !self.is_bounded || window.lines <= limits::LOG_LINES_PER_WINDOW;
+        window.left_out += u64::from(!may);
         may
     }
 }
@@ -261,10 +280,11 @@ mod tests {
     #[test]
     fn what_others_cause_is_no_flood_and_none_of_the_own_files_is_left_out() {
         let said = |is_bounded, at_s| {
-            let mut voice = Voice { name: "x", is_bounded, began: Moment::START, lines: 0, left_out: 0 };
+            let mut voice = Voice { name: "x", is_bounded, windows: Default::default() };
             let now = Now { moment: Moment::START + Duration::from_secs(at_s), unix_s: 0 };
-            let said = (0..10_000).filter(|_| voice.may_speak(now)).count();
-            (said, voice.left_out)
+            let said = (0..10_000).filter(|_| voice.may_speak(now, Kind::Done)).count();
+            assert!(voice.may_speak(now, Kind::Failed), "a failure is hidden");
+            (said, voice.windows[Kind::Done as usize].left_out)
         };
         let most = limits::LOG_LINES_PER_WINDOW as usize;
         assert_eq!(said(true, 1), (most, 10_000 - most as u64));
