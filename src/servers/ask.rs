@@ -146,7 +146,10 @@ impl Ask {
         self.actions.push_back(Action::Stop(limits::DRAIN));
         if let Some(console) = self.console.take() {
             let open = self.questions.len();
-            self.outputs.push(console, format!("closing: {open} questions stay open\n").as_bytes());
+            let questions =
+                if open == 1 { "1 question stays".into() } else { format!("{open} questions stay") };
+            let start_of_line = if self.has_prompt { "\r\x1b[K" } else { "" };
+            self.outputs.push(console, format!("{start_of_line}closing: {questions} open\n").as_bytes());
         }
         self.questions.clear();
         for (id, client) in std::mem::take(&mut self.clients) {

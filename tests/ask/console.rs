@@ -41,7 +41,7 @@ fn exit_and_quit_and_a_signal_end_the_server_and_who_waits_is_told() {
         }
         assert_eq!(ann.rest_lines(), ["-- the server is closing: no answer --"]);
         assert_eq!(bob.rest(), b"");
-        server.console().until("closing: 1 questions stay open");
+        server.console().until("closing: 1 question stays open");
         assert_eq!(server.exit_code(), 0, "{end}");
     }
 }

@@ -3,6 +3,7 @@
 //! A text is a line; or, from a client that ends none, what came before a silence. Invariant: whoever is
 //! not heard for now is resumed by what it waits for, an answer or the reading of one.
 
+use super::operator::END_OF_INPUT;
 use super::{Ask, Client};
 use crate::codec::line::Decoded;
 use crate::codec::text;
@@ -64,6 +65,9 @@ impl Engine for Ask {
         self.take(id, rest);
         if Some(id) != self.console {
             self.end(id);
+        } else if std::mem::take(&mut self.has_prompt) {
+            // Ctrl-D. What is typed from here on, nobody hears.
+            self.outputs.push(id, END_OF_INPUT.as_bytes());
         }
         true
     }

@@ -6,6 +6,9 @@
 use super::Ask;
 use crate::limits;
 
+pub(super) const END_OF_INPUT: &str =
+    "\r\x1b[K-- end of input: nobody answers from here on; Ctrl-C ends the server --\n";
+
 const HELP: &str = "\
 TEXT         answer the oldest question
 NUMBER TEXT  answer this question; also where TEXT is a number, or a word below

@@ -373,3 +373,12 @@ fn more_clients_than_allowed_are_refused_with_a_word() {
     stage.lose(ann);
     assert!(stage.ask.admit(stage.now, peer).is_ok());
 }
+
+#[test]
+fn an_operator_who_ends_the_input_is_told_that_nobody_answers_now() {
+    let mut stage = Stage::with(Ask::new(9, true));
+    stage.screen();
+    stage.end(CONSOLE());
+    let told = stage.screen();
+    assert!(told.contains("nobody answers from here on") && !told.contains(">> "), "{told:?}");
+}
