@@ -1,6 +1,6 @@
 //! What all servers do alike: signals, addresses, the console, the loop, and the exit code.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use log::{info, warn};
@@ -109,8 +109,11 @@ impl Service<'_> {
 
 /// Tells where the server can be reached. A closed standard output is no reason not to serve.
 pub(super) fn announce(address: &str) {
-    info!("listening on {address}");
     let mut stdout = std::io::stdout();
+    if !stdout.is_terminal() {
+        // The log is elsewhere, and should be whole; a person need not read it twice.
+        info!("listening on {address}");
+    }
     let _ = writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush());
 }
 
