@@ -134,7 +134,7 @@ fn a_file_that_fails_does_not_keep_the_others_back() {
     for expected in [
         "missing: no such file or directory",
         "large: the receiver says: large: 2000 bytes, and at most 1024 are taken (--max-size)",
-        "/.: it is no regular file",
+        "/.: it is a folder, and only files are sent",
         "/dev/null: it is no regular file",
         "small: 5 bytes, blake3 ",
         "onepoll: send: 4 of 5 files did not get through",

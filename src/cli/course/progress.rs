@@ -29,6 +29,10 @@ const BARS_MAX: usize = 8;
 const BARS_PER_SECOND: u8 = 10;
 
 const BAR: &str = "{wide_msg} [{bar:16}] {percent:>3} % {binary_bytes_per_sec:>12} {eta:>4} left";
+/// The same where a terminal has no room for that and a name.
+const BAR_NARROW: &str = "{wide_msg} {percent:>3} % {binary_bytes_per_sec:>12} {eta:>4} left";
+const COLUMNS_NARROW: u16 = 64;
+
 const BAR_WITHOUT_END: &str = "{wide_msg} {bytes:>10} {binary_bytes_per_sec:>12}";
 
 /// What shows the transfers of the subcommand `name`; failures are shown even if all else is not to be. Where
@@ -59,6 +63,7 @@ impl Progress for Bars {
         }
         let bar = self.bars.entry(number).or_insert_with(|| {
             let (bar, template) = match total {
+                Some(total) if size().ws_col < COLUMNS_NARROW => (ProgressBar::new(total), BAR_NARROW),
                 Some(total) => (ProgressBar::new(total), BAR),
                 None => (ProgressBar::no_length(), BAR_WITHOUT_END),
             };

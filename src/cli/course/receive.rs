@@ -26,7 +26,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
 
-    /// Where to listen, several at once: HOST:PORT, [V6]:PORT, :PORT or unix:PATH
+    /// Where to listen: HOST:PORT, [V6]:PORT, :PORT or unix:PATH; may be given several times
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8890", value_parser = parse::stream_address)]
     listen: Vec<Address>,
 
@@ -52,7 +52,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "N")]
     max_transfers: Option<usize>,
 
-    /// End a transfer when nothing came for so long
+    /// End a transfer when nothing came for so long, more than 0
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse::seconds)]
     idle: Duration,
 
@@ -97,7 +97,9 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             let why = describe(&error);
             return complain(
                 Exit::Failed,
-                format!("receive: {folder}: {why}; a folder to write to is needed"),
+                format!(
+                    "receive: {folder}: {why}; it needs a folder that is there (mkdir) and can be written to"
+                ),
             );
         }
     };

@@ -52,7 +52,12 @@ impl Disk for RealDisk {
         // Opening a pipe would wait for somebody to write to it.
         let file: File =
             open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?.into();
-        if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
+        let metadata = file.metadata()?;
+        match metadata.is_file() {
+            true => Ok(file),
+            false if metadata.is_dir() => Err(io::Error::other("it is a folder, and only files are sent")),
+            false => Err(io::Error::other("it is no regular file")),
+        }
     }
 
     fn facts(&mut self, file: &File) -> io::Result<Facts> {
