@@ -53,6 +53,9 @@ impl FromStr for Address {
                 None => {}
             }
         }
+        if text.contains("://") {
+            return Err("an address is no URL, but HOST:PORT, as localhost:8089".into());
+        }
         let (transport, text) = match (text.strip_prefix("tcp:"), text.strip_prefix("udp:")) {
             (Some(rest), _) => (Transport::Tcp, rest),
             (_, Some(rest)) => (Transport::Udp, rest),
@@ -177,6 +180,7 @@ mod tests {
             ("unix:", "needs a path"),
             ("unixgram:", "needs a path"),
             ("udp:53", "an address is"),
+            ("http://localhost:8089", "no URL"),
         ] {
             let error = text.parse::<Address>().expect_err(text);
             assert!(error.contains(why), "{text}: {error}");

@@ -136,6 +136,7 @@ impl fmt::Display for BindError {
         let why = match self.error.kind() {
             io::ErrorKind::AddrInUse => "address already in use".to_string(),
             io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_string(),
+            io::ErrorKind::NotFound => "its folder is not there".to_string(),
             io::ErrorKind::PermissionDenied => "permission denied".to_string(),
             _ => self.error.to_string(),
         };
