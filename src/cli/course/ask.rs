@@ -14,8 +14,8 @@ use crate::servers::ask::Ask;
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(in crate::cli) struct Arguments {
-    /// Where to listen: HOST:PORT, [V6]:PORT, :PORT (both families) or unix:PATH; several at once,
-    /// port 0 for any free one [default: 127.0.0.1:8888]
+    /// Where to listen: HOST:PORT, [V6]:PORT, :PORT (both families) or unix:PATH; may be given several
+    /// times, port 0 for any free one [default: 127.0.0.1:8888]
     #[arg(long, value_name = "ADDR", value_parser = parse::stream_address)]
     listen: Vec<Address>,
 
@@ -30,7 +30,9 @@ answer for the oldest one, or `3 TEXT` for number 3; list shows what is open, he
 leaves with exit.
 
 What it teaches: state that all share, without a lock. One thread hears all clients and the keyboard in \
-turn, so nobody waits for anybody else's answer, and the questions are a map that needs no guard.";
+turn, so nobody waits for anybody else's answer, and the questions are a map that needs no guard.
+
+Try it: onepoll ask, and elsewhere: onepoll call 127.0.0.1:8888 --timeout 60 'how are you?'";
 
 /// Serves until the operator or a signal ends it.
 pub(super) fn run(arguments: &Arguments) -> Exit {

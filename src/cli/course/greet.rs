@@ -16,7 +16,8 @@ use crate::socketserver::Dispatch;
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(in crate::cli) struct Arguments {
-    /// Where to listen, several at once: HOST:PORT, [V6]:PORT, :PORT (both families) or unix:PATH
+    /// Where to listen: HOST:PORT, [V6]:PORT, :PORT (both families) or unix:PATH; may be given several
+    /// times
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090", value_parser = parse::stream_address)]
     listen: Vec<Address>,
 

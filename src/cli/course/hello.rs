@@ -16,12 +16,13 @@ use crate::socketserver::Dispatch;
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(in crate::cli) struct Arguments {
-    /// Where to listen, several at once: HOST:PORT, [V6]:PORT, :PORT (both families) or unix:PATH
+    /// Where to listen: HOST:PORT, [V6]:PORT, :PORT (both families) or unix:PATH; may be given several
+    /// times
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8089", value_parser = parse::stream_address)]
     listen: Vec<Address>,
 
     /// The status that every good request is answered with
-    #[arg(long, value_name = "200-599", default_value_t = 200, value_parser = clap::value_parser!(u16).range(200..600))]
+    #[arg(long, value_name = "200-599", default_value_t = 200, value_parser = clap::value_parser!(u16).range(200..=599))]
     status: u16,
 
     /// Close clients that are silent for so long between two requests, 0 for never

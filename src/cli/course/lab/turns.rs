@@ -16,8 +16,8 @@ use crate::limits;
 #[derive(Debug, clap::Args)]
 #[command(after_help = TEACHES)]
 pub(super) struct Arguments {
-    /// Where to listen: HOST:PORT, [V6]:PORT, :PORT (both families) or unix:PATH; several at once,
-    /// port 0 for any free one [default: 127.0.0.1:60000]
+    /// Where to listen: HOST:PORT, [V6]:PORT, :PORT (both families) or unix:PATH; may be given several
+    /// times, port 0 for any free one [default: 127.0.0.1:60000]
     #[arg(long, value_name = "ADDR", value_parser = parse::stream_address)]
     listen: Vec<Address>,
 }
