@@ -48,6 +48,15 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     scaled(text, 1.0).ok_or_else(|| "a number of seconds, as 2 or 0.5".into())
 }
 
+/// The same, but more than none: for what has to end some time.
+#[cfg(feature = "course")]
+pub(super) fn some_seconds(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        Duration::ZERO => Err("more than 0 seconds".into()),
+        some => Ok(some),
+    }
+}
+
 /// `20`, `0.5`: milliseconds.
 pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
     scaled(text, 1e-3).ok_or_else(|| "a number of milliseconds, as 20 or 0.5".into())
@@ -130,6 +139,8 @@ mod tests {
         for wrong in ["", "-1", "nan", "soon"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
+        #[cfg(feature = "course")]
+        assert!(some_seconds("0").is_err() && some_seconds("0.5").is_ok());
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn answer(client: &UdpSocket, datagram: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_datagram_comes_back_whole_and_as_long_as_it_came() {
-    let mut server = echo(&["udp:127.0.0.1:0", "udp:[::1]:0", "--lines"]);
+    let mut server = echo(&["udp:127.0.0.1:0", "--listen", "udp:[::1]:0", "--lines"]);
     server.next_address();
     for at in 0..2 {
         let client = udp_client(&server, at);

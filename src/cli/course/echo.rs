@@ -9,7 +9,7 @@ use crate::cli::parse;
 use crate::cli::service::Service;
 use crate::cli::{Exit, logging};
 use crate::event_loop::Linger;
-use crate::event_loop::address::Address;
+use crate::event_loop::address::{Address, Transport};
 use crate::event_loop::io::SocketOptions;
 use crate::limits;
 use crate::servers::echo::{Echo, Style, Template};
@@ -20,9 +20,13 @@ use crate::socketserver::Dispatch;
 #[command(after_help = HELP)]
 pub(in crate::cli) struct Arguments {
     /// Where to listen, several at once: HOST:PORT, [V6]:PORT, :PORT or unix:PATH, and for datagrams
-    /// udp:HOST:PORT or unixgram:PATH
-    #[arg(value_name = "ADDR", default_values = ["127.0.0.1:9999", "udp:127.0.0.1:9999"])]
+    /// udp:HOST:PORT or unixgram:PATH [default: 127.0.0.1:9999 and udp:127.0.0.1:9999]
+    #[arg(value_name = "ADDR")]
     addresses: Vec<Address>,
+
+    /// The same, as the other servers have it; may be given several times
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<Address>,
 
     /// What to send back: {} stands for what came, {peer} for the address it came from
     #[arg(long, value_name = "TEMPLATE")]
@@ -37,6 +41,9 @@ pub(in crate::cli) struct Arguments {
     idle: Duration,
 }
 
+const HOST: &str = "127.0.0.1";
+const PORT: u16 = 9999;
+
 const HELP: &str = "\
 What it teaches: partial reads and writes, half-close, and the difference between a stream, whose chunks \
 are where the network cut it, and datagrams, which come whole or not at all.
@@ -46,8 +53,13 @@ Try it: onepoll echo --reply 'ack. {}', and elsewhere: onepoll call 127.0.0.1:99
 /// Echoes until a signal ends it.
 pub(super) fn run(arguments: &Arguments) -> Exit {
     logging::init(0, 0);
+    let mut addresses = [&arguments.addresses[..], &arguments.listen].concat();
+    if addresses.is_empty() {
+        addresses =
+            [Transport::Tcp, Transport::Udp].map(|kind| Address::Host(kind, HOST.into(), PORT)).into();
+    }
     let is_udp = |address: &Address| address.is_datagram() && !matches!(address, Address::Unixgram(_));
-    if arguments.reply.is_some() && arguments.addresses.iter().any(is_udp) {
+    if arguments.reply.is_some() && addresses.iter().any(is_udp) {
         warn!(
             "--reply on UDP: an answer can be longer than what came, and goes to whatever address the \
              datagram claims to be from: keep it off the open network"
@@ -60,7 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     });
     Service {
         name: "echo",
-        addresses: &arguments.addresses,
+        addresses: &addresses,
         options: SocketOptions::default(),
         linger: Linger::Stalled(limits::LINGER),
         drain: limits::DRAIN,

@@ -53,7 +53,7 @@ pub(in crate::cli) struct Arguments {
     max_transfers: Option<usize>,
 
     /// End a transfer when nothing came for so long, more than 0
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse::seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse::some_seconds)]
     idle: Duration,
 
     /// Answer only once the file is on the disk itself, where a loss of power does not reach it; slower,
@@ -130,9 +130,6 @@ fn settings(arguments: &Arguments, descriptors: u64) -> Result<Settings, String>
             "--max-transfers {transfers_max}: 1 to {available}, for each takes two of the {descriptors} \
              descriptors that are allowed; raise the limit (ulimit -n)"
         ));
-    }
-    if arguments.idle.is_zero() {
-        return Err("--idle 0: more than 0 seconds".into());
     }
     Ok(Settings {
         on_conflict: match arguments.on_conflict {

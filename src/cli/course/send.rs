@@ -31,8 +31,8 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, conflicts_with = "resume")]
     classic: bool,
 
-    /// Give up when the receiver takes nothing and says nothing for so long
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse::seconds)]
+    /// Give up when the receiver takes nothing and says nothing for so long, more than 0
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse::some_seconds)]
     timeout: Duration,
 
     /// Show only what fails
