@@ -61,6 +61,15 @@ impl Chat {
         }
     }
 
+    /// Says, where somebody sits before the console, that Ctrl-D ended that and not the server.
+    pub(super) fn end_console(&mut self) {
+        if self.config.console_prompt
+            && let Some(console) = self.console
+        {
+            self.reply(console, "\r\x1b[K-- end of input: the server goes on; Ctrl-C ends it --\n");
+        }
+    }
+
     fn reply_clients(&mut self, now: Now, console: ConnectionId) {
         let mut rows = vec![
             ["id", "name", "address", "room", "since", "idle", "in", "out", "behind"]

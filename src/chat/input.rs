@@ -90,6 +90,9 @@ impl Chat {
             }
             self.count_input(id, rest.len(), 1);
         }
+        if self.console == Some(id) {
+            self.end_console();
+        }
         self.leave(now, id, Reason::EndOfInput);
         true
     }

@@ -417,6 +417,8 @@ fn the_console_is_not_a_client() {
     assert!(world.chat.handle_eof(world.now, console, b""));
     world.act();
     world.settle();
+    let seen = world.take(console);
+    assert!(seen.ends_with("-- end of input: the server goes on; Ctrl-C ends it --\n"), "{seen}");
     assert!(world.chat.console.is_none());
     let bob = world.connect();
     assert!(world.chat.wants_input(bob));

@@ -67,7 +67,11 @@ impl Handler for Greeter {
     }
 
     fn finish(&mut self, _request: &mut Request<'_>, reason: Reason) {
-        info!("{} closed: {reason}", self.peer);
+        match reason {
+            // It was greeted.
+            Reason::Quit | Reason::EndOfInput => info!("{} closed", self.peer),
+            reason => info!("{} closed: {reason}", self.peer),
+        }
     }
 }
 
