@@ -33,6 +33,8 @@ pub(super) struct Body<P> {
     bytes_max: u64,
     has_trailer: bool,
     is_resumable: bool,
+    /// What the sender is to know, though the file is there.
+    warning: Option<String>,
     part: P,
     /// Of the first `hashed` bytes of the file.
     hasher: Hasher,
@@ -87,6 +89,17 @@ impl<F: Folder> Receiver<F> {
             return Err(format!("{name}: no room: {needed_bytes} bytes are to come, {free_bytes} are free"));
         }
         let is_resumable = kept.is_some();
+        let warning = if header.bytes.is_none() {
+            Some("without a filesize the length could not be checked".into())
+        } else if header.resume.is_some() && !is_resumable {
+            // A connection that broke off without a word holds what came over it until its silence ends it.
+            let idle = self.settings.idle;
+            Some(format!(
+                "nothing could be continued: an earlier transfer may hold it for {idle:?} more (--idle)"
+            ))
+        } else {
+            None
+        };
         let part = match kept {
             Some((part, _)) => part,
             None => self.folder.create().map_err(|error| cannot("cannot create a file", error))?,
@@ -99,6 +112,7 @@ impl<F: Folder> Receiver<F> {
             bytes_max,
             has_trailer: header.has_trailer,
             is_resumable,
+            warning,
             part,
             hasher: Hasher::new(),
             hashed: 0,
@@ -171,13 +185,13 @@ impl<P> Body<P> {
         if let Err(why) = self.write(folder) {
             return (self.into_what(), Err(why));
         }
-        let Body { part, name, is_renamed, what, hasher, hashed: bytes, total, .. } = self;
+        let Body { part, name, is_renamed, what, hasher, hashed: bytes, warning, .. } = self;
         let published = folder.publish(part, &name, conflict).map_err(|error| why_unpublished(&name, &error));
         let answer = published.map(|published| Answer::Done {
             bytes,
             hash: hasher.finalize(),
             name: (is_renamed || published != name).then_some(published),
-            warning: total.is_none().then(|| "without a filesize the length could not be checked".into()),
+            warning,
         });
         (what, answer)
     }
