@@ -14,6 +14,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::event_loop::io::{self, SocketOptions, System};
+
 /// How the program ends, as scripts see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -72,6 +74,15 @@ pub fn run() -> ExitCode {
         Command::Course(command) => command.run(),
     }
     .into()
+}
+
+/// The system, which a signal wakes.
+fn system(options: SocketOptions) -> std::io::Result<System> {
+    io::keep_ignored_signals_away();
+    let system = System::new(options)?;
+    let waker = system.waker();
+    ctrlc::set_handler(move || waker.wake()).map_err(std::io::Error::other)?;
+    Ok(system)
 }
 
 /// Tells the person at the terminal what failed: what, which, why, remedy.

@@ -60,12 +60,9 @@ pub struct ConnectionId {
 impl ConnectionId {
     /// The id of the `serial`th connection, which lives in `slot`.
     #[must_use]
-    pub fn new(slot: u32, serial: u32) -> Self {
+    pub const fn new(slot: u32, serial: u32) -> Self {
         ConnectionId { slot, serial }
     }
-
-    /// The id of the first connection of a loop.
-    pub const FIRST: ConnectionId = ConnectionId { slot: 0, serial: 1 };
 
     /// The index of the connection's slot: small, dense, and reused after a close.
     #[must_use]

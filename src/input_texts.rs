@@ -149,11 +149,11 @@ mod tests {
     }
 
     impl Peer {
-        const ID: fn() -> ConnectionId = || ConnectionId::new(0, 1);
+        const ID: ConnectionId = ConnectionId::new(0, 1);
 
         fn new(open: fn(&mut InputTexts, ConnectionId)) -> Self {
             let mut inputs = InputTexts::new();
-            open(&mut inputs, Self::ID());
+            open(&mut inputs, Self::ID);
             Peer { inputs, now: Moment::START, kept: Vec::new(), heard: Vec::new() }
         }
 
@@ -162,7 +162,7 @@ mod tests {
             let mut done = 0;
             loop {
                 let shown = &self.kept[done..];
-                match self.inputs.decode(self.now, Self::ID(), shown, BYTES_MAX) {
+                match self.inputs.decode(self.now, Self::ID, shown, BYTES_MAX) {
                     Decoded::Line { line, consumed } => {
                         self.heard.push(String::from_utf8_lossy(line).into_owned());
                         done += consumed;
@@ -184,7 +184,7 @@ mod tests {
         fn wait(&mut self, silence: Duration) -> &mut Self {
             self.now = self.now + silence;
             while let Some(id) = self.inputs.poll_silent(self.now) {
-                assert_eq!(id, Self::ID());
+                assert_eq!(id, Self::ID);
                 // The loop shows only what it has.
                 if !self.kept.is_empty() {
                     self.send(b"");
@@ -269,7 +269,7 @@ mod tests {
     fn who_is_gone_is_not_heard_again() {
         let mut peer = Peer::new(InputTexts::open);
         peer.send(b"hello");
-        peer.inputs.close(Peer::ID());
+        peer.inputs.close(Peer::ID);
         peer.wait(SHORT);
         assert!(peer.heard.is_empty());
         assert!(peer.inputs.silences.is_empty());

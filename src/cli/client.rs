@@ -4,7 +4,7 @@ use super::{Exit, complain};
 use crate::clients::Outcome;
 use crate::engine::{Endpoint, Engine, Peer};
 use crate::event_loop::address::Address;
-use crate::event_loop::io::{self, Console, SocketOptions, Stream, System};
+use crate::event_loop::io::{Console, SocketOptions, Stream, System};
 use crate::event_loop::{EventLoop, Linger};
 use crate::limits;
 
@@ -37,13 +37,8 @@ pub(super) fn run_without_console<E: Engine>(client: E) -> std::io::Result<E> {
     Ok(event_loop.into_engine())
 }
 
-/// The system, which a signal wakes.
 fn system() -> std::io::Result<System> {
-    io::keep_ignored_signals_away();
-    let system = System::new(SocketOptions { send_buffer_bytes: limits::SEND_BUFFER_BYTES })?;
-    let waker = system.waker();
-    ctrlc::set_handler(move || waker.wake()).map_err(std::io::Error::other)?;
-    Ok(system)
+    super::system(SocketOptions { send_buffer_bytes: limits::SEND_BUFFER_BYTES })
 }
 
 /// Tells the person how the client called `name` ended.

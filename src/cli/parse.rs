@@ -7,31 +7,27 @@ use crate::event_loop::address::Address;
 
 /// `512`, `64K`, `1M`: bytes.
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
-    let (digits, unit) = match text.strip_suffix(['k', 'K']) {
-        Some(digits) => (digits, 1 << 10),
-        None => match text.strip_suffix(['m', 'M']) {
-            Some(digits) => (digits, 1 << 20),
-            None => (text, 1),
-        },
-    };
-    let number: usize = digits.parse().map_err(|_| "a number of bytes, as 512, 64K or 1M".to_string())?;
-    number.checked_mul(unit).ok_or_else(|| "more bytes than there can be".into())
+    let bytes = scaled_bytes(text, "KM", "512, 64K or 1M")?;
+    usize::try_from(bytes).map_err(|_| TOO_MANY_BYTES.into())
 }
 
 /// `512M`, `4G`, `1T`: bytes of a file.
 #[cfg(feature = "course")]
 pub(super) fn file_bytes(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|unit: char| "kmgtKMGT".contains(unit));
-    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
-        _ => return Err("a number of bytes, as 512M or 4G".into()),
+    scaled_bytes(text, "KMGT", "512M or 4G")
+}
+
+const TOO_MANY_BYTES: &str = "more bytes than there can be";
+
+/// A number, and perhaps one of these units, each 1,024 of the one before.
+fn scaled_bytes(text: &str, units: &str, examples: &str) -> Result<u64, String> {
+    let unit = text.chars().last().and_then(|last| units.find(last.to_ascii_uppercase()));
+    let (digits, shift) = match unit {
+        Some(at) => (&text[..text.len() - 1], 10 * (at + 1)),
+        None => (text, 0),
     };
-    let number: u64 = digits.parse().map_err(|_| "a number of bytes, as 512M or 4G".to_string())?;
-    number.checked_mul(1 << shift).ok_or_else(|| "more bytes than there can be".into())
+    let number: u64 = digits.parse().map_err(|_| format!("a number of bytes, as {examples}"))?;
+    number.checked_mul(1 << shift).ok_or_else(|| TOO_MANY_BYTES.into())
 }
 
 /// An address that peers connect to, not one that they send datagrams to.

@@ -146,7 +146,6 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         has_console: true,
     }
     .run(Chat::new(config))
-    .exit
 }
 
 fn config(arguments: &Arguments, descriptors: u64) -> Result<Config, String> {

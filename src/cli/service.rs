@@ -27,31 +27,20 @@ pub(super) struct Service<'a> {
     pub(super) has_console: bool,
 }
 
-/// How a service ended, and its engine, to ask what became of its work.
-pub(super) struct Served<E> {
-    pub(super) exit: Exit,
-    /// None where it never served.
-    #[allow(dead_code)]
-    pub(super) engine: Option<E>,
-}
-
 impl Service<'_> {
     /// Serves until the engine, or a second signal, ends it. A first signal is the engine's to answer.
-    pub(super) fn run<E: Engine>(&self, engine: E) -> Served<E> {
+    pub(super) fn run(&self, engine: impl Engine) -> Exit {
         match self.serve(engine) {
-            Ok(served) => served,
-            Err(error) => {
-                let exit = complain(Exit::Failed, format!("{}: {error}", self.name));
-                Served { exit, engine: None }
-            }
+            Ok(exit) => exit,
+            Err(error) => complain(Exit::Failed, format!("{}: {error}", self.name)),
         }
     }
 
-    fn serve<E: Engine>(&self, engine: E) -> std::io::Result<Served<E>> {
+    fn serve(&self, engine: impl Engine) -> std::io::Result<Exit> {
         let mut event_loop = EventLoop::new(self.system()?, engine, self.linger);
         let all_bound = match self.bind() {
             Ok(all_bound) => all_bound,
-            Err(exit) => return Ok(Served { exit, engine: None }),
+            Err(exit) => return Ok(exit),
         };
         for bound in all_bound {
             let address = bound.address();
@@ -63,19 +52,14 @@ impl Service<'_> {
         {
             warn!("console: standard input cannot be watched: {error}");
         }
-        let exit = self.exit_of(event_loop.run()?);
-        Ok(Served { exit, engine: Some(event_loop.into_engine()) })
+        Ok(self.exit_of(event_loop.run()?))
     }
 
     /// The system, which a signal wakes. Before anything is bound: whoever reads an address may signal at once.
     pub(super) fn system(&self) -> std::io::Result<System> {
-        io::keep_ignored_signals_away();
         // A soft limit of 1024 is the rule, and no more than a habit.
         let _ = io::raise_descriptor_limit();
-        let system = System::new(self.options)?;
-        let waker = system.waker();
-        ctrlc::set_handler(move || waker.wake()).map_err(std::io::Error::other)?;
-        Ok(system)
+        super::system(self.options)
     }
 
     /// All sockets, or the complaint about the first that cannot be had.

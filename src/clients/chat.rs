@@ -485,11 +485,7 @@ impl<H: Host> Engine for Client<H> {
         self.ready.retain(|ready| *ready != id);
         if Some(id) == self.console {
             self.console = None;
-            // Nobody reads on (`| head`), or it was closed by us: a quiet end.
-            self.end(match reason {
-                Reason::SystemError => Outcome::Failed("standard input or output failed".into()),
-                _ => Outcome::Done,
-            });
+            self.end(Outcome::of_closed_console(reason));
             self.stop_if_shown();
         } else if Some(id) == self.socket() {
             self.lose(now, reason);

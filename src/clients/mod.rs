@@ -12,6 +12,7 @@ pub mod keys;
 pub mod send;
 
 pub(crate) use crate::codec::text::describe;
+use crate::engine::Reason;
 
 /// How a client ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,4 +23,14 @@ pub enum Outcome {
     Failed(String),
     /// There never was a connection, or the server refused it; why.
     CannotConnect(String),
+}
+
+impl Outcome {
+    /// The console was closed. Where nobody reads on (`| head`), or it was closed by us, that is a quiet end.
+    fn of_closed_console(reason: Reason) -> Self {
+        match reason {
+            Reason::SystemError => Outcome::Failed("standard input or output failed".into()),
+            _ => Outcome::Done,
+        }
+    }
 }

@@ -14,7 +14,7 @@ use super::io::Source;
 use super::{End, EventLoop, Linger};
 use crate::chat::Chat;
 use crate::chat::config::Config;
-use crate::engine::{Action, Endpoint, Moment, Peer, Reason};
+use crate::engine::{Action, Endpoint, Engine, Moment, Peer, Reason};
 use crate::limits;
 use echo::Echo;
 use system::{ECONNABORTED, EINTR, EMFILE, ENOBUFS, Virtual};
@@ -29,7 +29,7 @@ fn world() -> (Virtual, EventLoop<Virtual, Echo>) {
 }
 
 /// Turns until the loop would sleep.
-fn settle(event_loop: &mut EventLoop<Virtual, Echo>) {
+fn settle<E: Engine>(event_loop: &mut EventLoop<Virtual, E>) {
     for _ in 0..10_000 {
         assert_eq!(event_loop.turn().expect("the virtual poll works"), None);
         if event_loop.timeout() != Some(Duration::ZERO) && event_loop.io.0.borrow().events.is_empty() {

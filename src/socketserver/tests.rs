@@ -87,7 +87,7 @@ fn actions(engine: &mut impl Engine) -> Vec<Action> {
     std::iter::from_fn(|| engine.poll_action()).collect()
 }
 
-const ID: ConnectionId = ConnectionId::FIRST;
+const ID: ConnectionId = ConnectionId::new(0, 1);
 
 #[test]
 fn a_handler_is_called_again_while_it_takes_something_and_keeps_what_it_leaves() {

@@ -53,5 +53,4 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         has_console: true,
     }
     .run(Ask::new(clients_max, has_prompt))
-    .exit
 }

@@ -79,5 +79,4 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         has_console: false,
     }
     .run(Dispatch::new(|_peer| Echo::new(&style)))
-    .exit
 }

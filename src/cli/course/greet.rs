@@ -54,5 +54,4 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         has_console: false,
     }
     .run(Dispatch::new(|peer| plan.greeter(peer)))
-    .exit
 }

@@ -62,5 +62,4 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         has_console: false,
     }
     .run(Dispatch::new(|_peer| site.visitor()).with_full_notice(FULL.into()))
-    .exit
 }

@@ -114,8 +114,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         drain: limits::DRAIN,
         has_console: false,
     }
-    .run(receive::engine(&receiver))
-    .exit;
+    .run(receive::engine(&receiver));
     let has_failed = arguments.once && receiver.borrow().last() != Some(true);
     if exit == Exit::Done && has_failed { Exit::Failed } else { exit }
 }

@@ -51,11 +51,7 @@ impl Call {
     pub(super) fn lose(&mut self, id: ConnectionId, reason: Reason) {
         if Some(id) == self.console {
             self.console = None;
-            // Nobody reads on (`| head`): a quiet end.
-            self.end(match reason {
-                Reason::SystemError => Outcome::Failed("standard input or output failed".into()),
-                _ => Outcome::Done,
-            });
+            self.end(Outcome::of_closed_console(reason));
             self.stop_if_shown();
         } else if Some(id) == self.socket {
             self.socket = None;

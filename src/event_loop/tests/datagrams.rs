@@ -1,9 +1,7 @@
 //! Datagram sockets on the production loop: whole datagrams, lost ones, full receivers.
 
-use std::time::Duration;
-
-use super::LINGER;
 use super::system::{ENOBUFS, Socket, Virtual};
+use super::{LINGER, settle};
 use crate::engine::{Endpoint, Moment, Peer};
 use crate::event_loop::io::Source;
 use crate::event_loop::{EventLoop, Linger};
@@ -57,17 +55,6 @@ fn sent(net: &Virtual) -> Vec<String> {
             format!("{} to {to}", String::from_utf8_lossy(&bytes))
         })
         .collect()
-}
-
-/// Turns until the loop would sleep.
-fn settle(event_loop: &mut Echoing) {
-    for _ in 0..10_000 {
-        assert_eq!(event_loop.turn().expect("the virtual poll works"), None);
-        if event_loop.timeout() != Some(Duration::ZERO) && event_loop.io.0.borrow().events.is_empty() {
-            return;
-        }
-    }
-    panic!("the loop does not come to rest");
 }
 
 #[test]
