@@ -102,8 +102,16 @@ fn a_transfer_goes_on_after_the_receiver_was_killed() {
     assert_eq!(inbox.names(), ["a"]);
 }
 
-#[test]
-fn a_sender_that_was_cut_goes_on_by_itself_when_asked_again() {
+/// A transfer that broke off behind 700,000 of its 1,048,576 bytes, and the file that it was of.
+struct Cut {
+    inbox: Inbox,
+    server: Server,
+    content: Vec<u8>,
+    path: String,
+    _directory: Directory,
+}
+
+fn cut() -> Cut {
     let inbox = Inbox::new();
     let server = inbox.receive(&[]);
     let directory = Directory::new();
@@ -113,6 +121,12 @@ fn a_sender_that_was_cut_goes_on_by_itself_when_asked_again() {
     client.send(&content[..700_000]);
     client.half_close();
     failure(&mut client);
+    Cut { inbox, server, content, path, _directory: directory }
+}
+
+#[test]
+fn a_sender_that_was_cut_goes_on_by_itself_when_asked_again() {
+    let Cut { inbox, server, content, path, _directory } = cut();
     // Not asked for: it comes from its beginning, under another name on the disk.
     let (code, said) = send(&[&path, &server.addresses[0]]);
     assert!(code == 0 && !said.contains("from byte"), "{said}");
@@ -157,15 +171,7 @@ fn a_file_that_changed_meanwhile_is_sent_anew() {
 
 #[test]
 fn what_was_torn_on_the_disk_meanwhile_is_not_built_upon() {
-    let inbox = Inbox::new();
-    let server = inbox.receive(&[]);
-    let directory = Directory::new();
-    let content = content(1 << 20);
-    let path = put(&directory, "a", &content);
-    let mut client = begin(&server, &content, &identity(&path));
-    client.send(&content[..700_000]);
-    client.half_close();
-    failure(&mut client);
+    let Cut { inbox, server, content, path, _directory } = cut();
     let kept = inbox.file(&inbox.names()[0]);
     let mut torn = fs::read(&kept).expect("it is there");
     torn[300_000..400_000].fill(0);
