@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::harness::{Server, is_installed, onepoll, run};
+use crate::harness::{Server, on_a_terminal, onepoll, run};
 use crate::questions::{ask, question};
 
 #[test]
@@ -116,13 +116,8 @@ fn usage_and_addresses_are_explained() {
 
 #[test]
 fn a_terminal_has_a_prompt_that_questions_do_not_spoil() {
-    if !is_installed("script") {
-        return;
-    }
-    let inner = format!("{} ask --listen 127.0.0.1:0", env!("CARGO_BIN_EXE_onepoll"));
-    let mut command = std::process::Command::new("script");
-    command.args(["-qefc", &inner, "/dev/null"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let inner = format!("exec {} ask --listen 127.0.0.1:0", env!("CARGO_BIN_EXE_onepoll"));
+    let Some(command) = on_a_terminal(&inner) else { return };
     let mut terminal = {
         // The terminal ends its lines in CR LF.
         let mut child = Server::spawn(command);

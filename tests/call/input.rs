@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use crate::answers::{Calling, call, command, peer};
-use crate::harness::{Directory, Server, is_installed, onepoll};
+use crate::harness::{Directory, Server, is_installed, on_a_terminal, onepoll};
 
 #[test]
 fn a_pipe_is_sent_line_by_line_and_its_end_is_told() {
@@ -88,6 +88,7 @@ fn a_peer_that_reads_nothing_holds_up_a_pipe_no_longer_than_the_timeout() {
 
 #[test]
 fn on_a_terminal_a_person_talks_and_is_shown_nothing_harmful() {
+    // Who has no terminal to offer must not wait for a caller either.
     if !is_installed("script") {
         return;
     }
@@ -98,10 +99,8 @@ fn on_a_terminal_a_person_talks_and_is_shown_nothing_harmful() {
         // The person leaves, though this end stays open.
         assert!(peer.next_line().is_none());
     });
-    let inner = format!("{} call {address} --timeout 0.1", env!("CARGO_BIN_EXE_onepoll"));
-    let mut command = std::process::Command::new("script");
-    command.args(["-qefc", &inner, "/dev/null"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let inner = format!("exec {} call {address} --timeout 0.1", env!("CARGO_BIN_EXE_onepoll"));
+    let Some(command) = on_a_terminal(&inner) else { return };
     let mut terminal = Calling::spawn(command);
     terminal.type_in("你好\n");
     // The terminal's echo, and then the answer; the silence before the last words is longer than the timeout.

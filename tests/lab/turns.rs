@@ -120,14 +120,9 @@ fn a_narration_that_nobody_reads_is_dropped_and_does_not_stop_the_chat() {
 
 #[test]
 fn a_terminal_that_nobody_reads_any_more_does_not_stop_the_chat() {
-    if !harness::is_installed("script") {
-        return;
-    }
-    // `script` gives it a terminal, and is stopped: as a connection to a far terminal that hangs.
-    let mut command = Command::new("script");
-    let inner = format!("{} lab turns --listen 127.0.0.1:0", env!("CARGO_BIN_EXE_onepoll"));
-    command.args(["-qefc", &inner, "/dev/null"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // `script`, which gives it a terminal, is stopped: as a connection to a far terminal that hangs.
+    let inner = format!("exec {} lab turns --listen 127.0.0.1:0", env!("CARGO_BIN_EXE_onepoll"));
+    let Some(command) = harness::on_a_terminal(&inner) else { return };
     let mut server = Server::spawn(command);
     let address = server.addresses[0].trim_end().to_string();
     server.in_one_turn(|| {

@@ -337,15 +337,10 @@ fn a_writer_who_never_stops_does_not_stop_the_server() {
 
 #[test]
 fn an_empty_prompt_line_in_a_terminal_is_two_arrows_and_leaves_its_flags_alone() {
-    if !crate::harness::is_installed("script") {
-        return;
-    }
-    // `script` gives the server a terminal; afterwards a blocking `cat` must still work on it.
+    // Afterwards a blocking `cat` must still work on the terminal.
     let binary = env!("CARGO_BIN_EXE_onepoll");
     let inner = format!("{binary} serve --listen 127.0.0.1:0 {} 2>/dev/null; cat", BARE.join(" "));
-    let mut command = std::process::Command::new("script");
-    command.args(["-qefc", &inner, "/dev/null"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Some(command) = crate::harness::on_a_terminal(&inner) else { return };
     let mut terminal = Server::spawn(command);
     assert_eq!(terminal.console().bytes(3), b">> ");
     terminal.operate("say");

@@ -438,6 +438,18 @@ pub fn is_installed(program: &str) -> bool {
     is_there
 }
 
+/// A command that `/bin/sh` runs on a terminal of its own, by `script`, where that is installed. Without `exec`
+/// in it, the shell stays between and takes a control-C for itself, too.
+pub fn on_a_terminal(shell_command: &str) -> Option<Command> {
+    if !is_installed("script") {
+        return None;
+    }
+    let mut command = Command::new("script");
+    command.args(["-qefc", shell_command, "/dev/null"]).env("SHELL", "/bin/sh");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Some(command)
+}
+
 /// Lets this process open as many descriptors as it may; returns how many.
 pub fn raise_descriptor_limit() -> u64 {
     use rustix::process::{Resource, getrlimit, setrlimit};
