@@ -1,6 +1,7 @@
 //! `onepoll serve` as people meet it: the real binary on a free port, real sockets, a real pipe as the
 //! operator's terminal. One file for each promise:
 
+#[allow(dead_code)]
 mod harness;
 
 /// How bytes become lines, and what others see of them.

@@ -1,0 +1,11 @@
+//! What onepoll promises of faults, each promise with the test that could refute it: the real binary, and real
+//! faults of the kernel, of peers and of people. A test bears the number of its promise; README.md, "What it
+//! promises", lists both. One file for each kind of fault:
+
+/// The real binary and its peers, as the chat's tests have them.
+#[allow(dead_code)]
+#[path = "../serve/harness.rs"]
+mod harness;
+
+/// P1 to P6: newcomers, and a kernel that cannot take them.
+mod accepting;
