@@ -309,6 +309,10 @@ pub trait Engine {
         "-- the server is full: try again later --\n"
     }
 
+    /// So many newcomers were told [`full_notice`](Engine::full_notice) and closed; `admit` was not asked.
+    /// Programs that count nobody need not have it.
+    fn handle_turned_away(&mut self, _now: Now, _newcomers: usize) {}
+
     /// A peer connected to a listener, or the console opened.
     fn handle_accepted(&mut self, now: Now, id: ConnectionId, peer: Peer);
 

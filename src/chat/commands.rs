@@ -7,7 +7,9 @@ use crate::engine::{ConnectionId, Now, Peer};
 use crate::limits::{self, HISTORY_COST_LINES, MEMBERSHIP_COST_LINES};
 
 use super::input::Flow;
+use super::limit::{Limit, LimitsMet};
 use super::log::Kind;
+use super::names::NameError;
 use super::outbox::Span;
 use super::render;
 use super::room::Announcement;
@@ -149,6 +151,9 @@ impl Chat {
             None => self.names.claim(name, id),
         };
         if let Err(error) = claimed {
+            if matches!(error, NameError::TooLong { .. }) {
+                self.counters.limits_met.count(Limit::NickBytes);
+            }
             self.tell(id, &error.to_string());
             return Flow::Done;
         }
@@ -185,7 +190,7 @@ impl Chat {
             .collect();
         names.sort_unstable();
         let others = room.people() - names.len();
-        let more = if others > 0 { format!(" and {others} others") } else { String::new() };
+        let more = others_than_listed(&mut self.counters.limits_met, others);
         let text = format!("{} in {}: {}{more}", room.people(), room.name, names.join(", "));
         self.tell(id, &text);
         Flow::Done
@@ -194,6 +199,9 @@ impl Chat {
     fn join(&mut self, _now: Now, id: ConnectionId, name: &str) -> Flow {
         let name = name.strip_prefix('#').unwrap_or(name);
         if let Err(why) = Chat::check_room_name(name) {
+            if name.len() > limits::ROOM_NAME_BYTES_MAX {
+                self.counters.limits_met.count(Limit::RoomNameBytes);
+            }
             self.tell(id, &why);
             return Flow::Done;
         }
@@ -211,6 +219,7 @@ impl Chat {
         }
         if rooms >= self.config.rooms_per_client_max {
             let most = self.config.rooms_per_client_max;
+            self.counters.limits_met.count(Limit::RoomsPerClient);
             self.tell(
                 id,
                 &format!("you are in {rooms} rooms, {most} at most (--max-rooms-per-client); /leave one"),
@@ -254,7 +263,7 @@ impl Chat {
             .map(|(people, name)| format!("{name} ({people})"))
             .collect();
         let others = rooms.len() - listed.len();
-        let more = if others > 0 { format!(" and {others} others") } else { String::new() };
+        let more = others_than_listed(&mut self.counters.limits_met, others);
         let text = format!("{}: {}{more}", render::count(rooms.len() as u64, "room"), listed.join(", "));
         self.tell(id, &text);
         Flow::Done
@@ -273,6 +282,7 @@ impl Chat {
         };
         let (from, to_name) = (from.to_string(), to.to_string());
         if to.private_bytes() + text.len() > limits::PRIVATE_BYTES_MAX {
+            self.counters.limits_met.count(Limit::PrivateBytes);
             self.tell(id, &format!("{to_name} is not reading: not delivered"));
             return Flow::Done;
         }
@@ -364,8 +374,9 @@ impl Chat {
                 render::bytes(*bytes)
             );
         }
-        if behind.len() > limits::LISTED_MAX {
-            let _ = writeln!(text, "  and {} others", behind.len() - limits::LISTED_MAX);
+        let others = behind.len().saturating_sub(limits::LISTED_MAX);
+        if others > 0 {
+            let _ = writeln!(text, " {}", others_than_listed(&mut self.counters.limits_met, others));
         }
         self.reply(id, &text);
         Flow::Done
@@ -386,4 +397,13 @@ impl Chat {
         self.tell(id, &format!("you are in no room; /join {FIRST_ROOM} goes back"));
         Flow::Done
     }
+}
+
+/// What an answer ends with that names no more than [`limits::LISTED_MAX`].
+fn others_than_listed(limits_met: &mut LimitsMet, others: usize) -> String {
+    if others == 0 {
+        return String::new();
+    }
+    limits_met.count(Limit::Listed);
+    format!(" and {others} others")
 }

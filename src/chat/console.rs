@@ -10,6 +10,7 @@ use ::log::info;
 use crate::engine::{ConnectionId, Now, Reason};
 
 use super::Chat;
+use super::limit::Limit;
 use super::log::Kind;
 use super::render::{self, Message};
 use super::room::Announcement;
@@ -165,9 +166,13 @@ impl Chat {
             ("slow readers", format!("{behind} now, {} missed", render::count(counters.missed, "message"))),
             (
                 "back-pressure",
-                format!("{} by --rate, {} by a full room", counters.rate_pauses, counters.room_pauses),
+                format!(
+                    "{} by --rate, {} by a full room",
+                    counters.limits_met.of(Limit::Rate),
+                    counters.limits_met.of(Limit::LogSpace)
+                ),
             ),
-            ("refused lines", format!("{} too long", counters.lines_too_long)),
+            ("refused lines", format!("{} too long", counters.limits_met.of(Limit::LineBytes))),
             (
                 "memory",
                 format!(
@@ -182,6 +187,9 @@ impl Chat {
         }
         for (reason, closes) in Reason::ALL.iter().zip(counters.closes).filter(|(_, closes)| *closes > 0) {
             let _ = writeln!(text, "{:<14} {closes}: {reason}", "closed");
+        }
+        for (limit, times) in counters.limits_met.iter() {
+            let _ = writeln!(text, "{:<14} {times}: {}", "limit met", limit.name());
         }
         self.reply(console, &text);
     }

@@ -6,6 +6,7 @@ use crate::codec::line::Decoded;
 use crate::codec::text;
 use crate::engine::{Action, ConnectionId, Now, Reason};
 
+use super::limit::Limit;
 use super::session::Pause;
 use super::{Chat, Timer, render};
 
@@ -29,7 +30,8 @@ impl Chat {
                 return bytes.len();
             }
             session.active_at = now.moment;
-            if session.must_read_first() {
+            if let Some(limit) = session.must_read_first() {
+                self.counters.limits_met.count(limit);
                 break;
             }
             let is_first = !session.has_spoken && !self.config.is_raw();
@@ -82,7 +84,9 @@ impl Chat {
         }
         let before = session.decoder;
         if let Some(line) = session.decoder.decode_last(rest) {
-            if session.must_read_first() || self.handle_line(now, id, line) == Flow::Wait {
+            let limit = session.must_read_first();
+            limit.into_iter().for_each(|limit| self.counters.limits_met.count(limit));
+            if limit.is_some() || self.handle_line(now, id, line) == Flow::Wait {
                 if let Some(session) = self.sessions.get_mut(id) {
                     session.decoder = before;
                 }
@@ -195,7 +199,7 @@ impl Chat {
             return Flow::Done;
         }
         session.pause = Pause::Rate;
-        self.counters.rate_pauses += 1;
+        self.counters.limits_met.count(Limit::Rate);
         self.journal.paced(now, session);
         self.deadlines.set(now.moment + std::time::Duration::from_nanos(excess_ns), Timer::Refill(id));
         Flow::Wait
@@ -222,7 +226,7 @@ impl Chat {
     }
 
     fn refuse_long_line(&mut self, id: ConnectionId) {
-        self.counters.lines_too_long += 1;
+        self.counters.limits_met.count(Limit::LineBytes);
         self.tell(
             id,
             &format!(

@@ -2,12 +2,13 @@
 //!
 //! In reading order: [`log`] and [`room`] are the idea, [`session`] is what a connection costs and
 //! [`outbox`] what waits for it, [`config`] is what an operator can choose, [`render`] what text looks
-//! like, [`names`] who may be called what. The engine itself is split by direction: `input` (lines in,
+//! like, [`names`] who may be called what, [`limit`] what can be met. The engine itself is split by direction: `input` (lines in,
 //! back-pressure), `rooms` (joining, leaving, posting), `output` (who is written what next), `commands`
 //! and `console` (what people and the operator can ask for). This file holds the state that they share
 //! and the dispatch.
 
 pub mod config;
+pub mod limit;
 pub mod log;
 pub mod names;
 pub mod outbox;
@@ -36,6 +37,7 @@ use crate::limits;
 
 use config::Config;
 use journal::Journal;
+use limit::{Limit, LimitsMet};
 use names::Names;
 use output::Offered;
 use render::Stamp;
@@ -133,9 +135,8 @@ struct Counters {
     bytes_in: u64,
     bytes_out: u64,
     missed: u64,
-    rate_pauses: u64,
-    room_pauses: u64,
-    lines_too_long: u64,
+    /// How often each limit was met, refused newcomers included.
+    limits_met: LimitsMet,
     clients_peak: usize,
 }
 
@@ -268,24 +269,30 @@ impl Engine for Chat {
             return Ok(());
         }
         let clients = self.clients();
-        let mut refuse = |reason, text: String| {
+        let mut refuse = |reason, limit, text: String| {
             self.counters.refused += 1;
+            self.counters.limits_met.count(limit);
             self.journal.refused(now, reason, peer);
             Err(Refusal { reason, text: format!("-- {text} --\n") })
         };
         if clients >= self.config.clients_max {
             let most = render::count(self.config.clients_max as u64, "client");
             let text = format!("the server is full: {most} at most; try again later");
-            return refuse(Reason::ServerFull, text);
+            return refuse(Reason::ServerFull, Limit::Clients, text);
         }
         if let Some(block) = AddressBlock::of(peer)
             && self.addresses.get(&block).is_some_and(|count| *count >= self.config.clients_per_ip_max)
         {
             let text =
                 format!("too many connections from your address: {} at most", self.config.clients_per_ip_max);
-            return refuse(Reason::AddressFull, text);
+            return refuse(Reason::AddressFull, Limit::ClientsPerIp, text);
         }
         Ok(())
+    }
+
+    fn handle_turned_away(&mut self, _now: Now, newcomers: usize) {
+        self.counters.refused += newcomers as u64;
+        self.counters.limits_met.add(Limit::Descriptors, newcomers as u64);
     }
 
     fn handle_accepted(&mut self, now: Now, id: ConnectionId, peer: Peer) {
@@ -368,6 +375,9 @@ impl Engine for Chat {
             }
         }
         self.counters.count_close(reason);
+        if reason == Reason::LingerExpired {
+            self.counters.limits_met.count(Limit::Linger);
+        }
         self.journal.closed(now, &session, reason);
     }
 
@@ -421,6 +431,7 @@ impl Chat {
             // Its lines wait because we do not read them: that is not silence.
             self.deadlines.set(now.moment + idle_max, Timer::Idle(id));
         } else {
+            self.counters.limits_met.count(Limit::Idle);
             self.journal.closing(now, session, "silent for too long (--idle)");
             self.tell(id, &format!("you said nothing for {}: closing", render::duration(idle_max)));
             self.leave(now, id, Reason::Idle);

@@ -7,6 +7,7 @@
 
 use crate::engine::{ConnectionId, Now, Output, Written};
 
+use super::limit::Limit;
 use super::log::{Cursor, Log};
 use super::outbox::{Content, Skip};
 use super::room::Flush;
@@ -191,6 +192,7 @@ impl Chat {
             return;
         }
         self.counters.missed += messages;
+        self.counters.limits_met.count(Limit::ReaderLag);
         let missed = render::count(messages, "message");
         let place = match self.rooms.get(room.index()) {
             Some(other) if room != self.first_room => format!(" in {}", other.name),
@@ -236,6 +238,9 @@ impl Chat {
             _ => {}
         }
         let was_lagging = session.is_lagging;
+        if written == Written::Blocked && !was_lagging {
+            self.counters.limits_met.count(Limit::SendBuffer);
+        }
         match written {
             Written::All => {}
             Written::Blocked | Written::OutOfBudget => self.lag(id),

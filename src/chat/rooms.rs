@@ -8,6 +8,7 @@ use crate::limits;
 
 use super::config::SlowPolicy;
 use super::input::Flow;
+use super::limit::Limit;
 use super::log::Kind;
 use super::outbox::{Skip, Span};
 use super::render::{self, Message};
@@ -114,7 +115,10 @@ impl Chat {
                 .map(|room| room.id);
             match forgotten {
                 Some(room) => self.forget_room(room),
-                None => return Err("all rooms are taken (--max-rooms); join one of /rooms"),
+                None => {
+                    self.counters.limits_met.count(Limit::Rooms);
+                    return Err("all rooms are taken (--max-rooms); join one of /rooms");
+                }
             }
         }
         let entry = self.rooms.vacant_entry();
@@ -213,7 +217,7 @@ impl Chat {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.pause = Pause::Room;
         room.waiting.push(id);
-        self.counters.room_pauses += 1;
+        self.counters.limits_met.count(Limit::LogSpace);
         if let SlowPolicy::Wait(patience) = self.config.slow
             && room.wait.is_none()
             && !room.holding_up(length, &self.sessions).is_empty()
@@ -267,6 +271,7 @@ impl Chat {
         // Nobody waits any longer for what it has not read.
         let spans = session.extras.as_mut().map_or(Vec::new(), |extras| extras.outbox.drop_spans());
         if !is_leaving {
+            self.counters.limits_met.count(Limit::Slow);
             self.journal.closing(now, session, "read too slowly (--slow)");
         }
         for room in spans {
@@ -319,13 +324,18 @@ impl Chat {
     /// Turns who joined and who left so far into announcements, so that what comes next comes after.
     fn close_rolls(&mut self, room_id: RoomId) {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
-        let is_told = !self.is_stopping && self.config.announces_to(room.people());
+        let people = room.people();
+        let is_told = !self.is_stopping && self.config.announces_to(people);
+        let is_too_many = self.config.notices && people > self.config.notice_members_max;
         let place = if room_id == self.first_room { String::new() } else { format!(" {}", room.name) };
         let joined = (std::mem::take(&mut room.joined), "joined");
         let left = (std::mem::take(&mut room.left), "left");
         let in_order = if std::mem::take(&mut room.left_first) { [left, joined] } else { [joined, left] };
-        for (roll, verb) in in_order {
-            if is_told && !roll.is_empty() {
+        for (roll, verb) in in_order.into_iter().filter(|(roll, _)| !roll.is_empty()) {
+            if is_too_many {
+                self.counters.limits_met.count(Limit::NoticeMembers);
+            }
+            if is_told {
                 let Roll { first, .. } = roll;
                 room.announcements.push(Announcement {
                     kind: Kind::Notice,

@@ -11,6 +11,7 @@ use crate::codec::line::LineDecoder;
 use crate::engine::{ConnectionId, Moment, Peer};
 use crate::limits;
 
+use super::limit::Limit;
 use super::log::Cursor;
 use super::outbox::{Outbox, Skip};
 use super::room_id::RoomId;
@@ -183,18 +184,23 @@ impl Session {
         }
     }
 
-    /// Whether so much waits for this session that its commands have to wait too: then they do.
+    /// The limit by which so much waits for this session that its commands have to wait too: then they do.
     #[must_use]
-    pub fn must_read_first(&mut self) -> bool {
-        let Some(extras) = &self.extras else { return false };
-        let is_console = self.is_console();
-        let bytes_max =
-            if is_console { limits::CONSOLE_PRIVATE_BYTES_MAX } else { limits::PRIVATE_BYTES_MAX };
-        let must = extras.outbox.bytes() >= bytes_max || extras.skips.len() >= limits::SKIPPED_SPANS_MAX;
-        if must {
-            self.pause = Pause::Output;
-        }
-        must
+    pub fn must_read_first(&mut self) -> Option<Limit> {
+        let extras = self.extras.as_ref()?;
+        let (limit, bytes_max) = match self.peer {
+            Peer::Console => (Limit::ConsoleBytes, limits::CONSOLE_PRIVATE_BYTES_MAX),
+            _ => (Limit::PrivateBytes, limits::PRIVATE_BYTES_MAX),
+        };
+        let met = if extras.outbox.bytes() >= bytes_max {
+            limit
+        } else if extras.skips.len() >= limits::SKIPPED_SPANS_MAX {
+            Limit::SkippedSpans
+        } else {
+            return None;
+        };
+        self.pause = Pause::Output;
+        Some(met)
     }
 
     /// Whether its commands need not wait any more.

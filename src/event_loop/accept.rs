@@ -38,7 +38,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                     warn!("accept: {error}: trying again in {} ms", limits::ACCEPT_RETRY.as_millis());
                     self.deadlines.set(now.moment + limits::ACCEPT_RETRY, Timer::Accept(index));
                     if is_lasting && is_shortage(&error) {
-                        self.turn_away(index);
+                        self.turn_away(now, index);
                     }
                     return;
                 }
@@ -57,7 +57,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     }
 
     /// Tells those who wait that no descriptor is left for them.
-    fn turn_away(&mut self, index: usize) {
+    fn turn_away(&mut self, now: Now, index: usize) {
         let mut refused = 0;
         while refused < limits::ACCEPTS_PER_TURN_MAX {
             let Ok(stream) = self.io.accept_on_reserve(&mut self.listeners[index].listener) else { break };
@@ -65,6 +65,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             refused += 1;
         }
         warn!("newcomers: {refused} refused: {}: no descriptor is left", Reason::ServerFull);
+        self.engine.handle_turned_away(now, refused);
     }
 
     pub(super) fn connect(&mut self, now: Now, endpoint: &Endpoint) {
