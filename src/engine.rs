@@ -77,6 +77,18 @@ impl ConnectionId {
     }
 }
 
+/// Names a listener: what a newcomer connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerId(usize);
+
+impl ListenerId {
+    /// The id of the listener that was given to the loop behind `index` others.
+    #[must_use]
+    pub const fn new(index: usize) -> Self {
+        ListenerId(index)
+    }
+}
+
 /// Who is at the far end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
@@ -300,21 +312,21 @@ pub trait Engine {
     ///
     /// # Errors
     /// The refusal to be sent.
-    fn admit(&mut self, _now: Now, _peer: Peer) -> Result<(), Refusal> {
+    fn admit(&mut self, _now: Now, _listener: ListenerId, _peer: Peer) -> Result<(), Refusal> {
         Ok(())
     }
 
-    /// What a newcomer reads for whom the system has no descriptor, before it is closed.
-    fn full_notice(&self) -> &str {
+    /// What a newcomer to this listener reads for whom the system has no descriptor, before it is closed.
+    fn full_notice(&self, _listener: ListenerId) -> &str {
         "-- the server is full: try again later --\n"
     }
 
-    /// So many newcomers were told [`full_notice`](Engine::full_notice) and closed; `admit` was not asked.
+    /// So many newcomers to this listener were told [`full_notice`](Engine::full_notice) and closed; `admit` was not asked.
     /// Programs that count nobody need not have it.
-    fn handle_turned_away(&mut self, _now: Now, _newcomers: usize) {}
+    fn handle_turned_away(&mut self, _now: Now, _listener: ListenerId, _newcomers: usize) {}
 
-    /// A peer connected to a listener, or the console opened.
-    fn handle_accepted(&mut self, now: Now, id: ConnectionId, peer: Peer);
+    /// A peer connected to a listener, or the console opened, which came to none.
+    fn handle_accepted(&mut self, now: Now, id: ConnectionId, listener: Option<ListenerId>, peer: Peer);
 
     /// An [`Action::Connect`] succeeded: for datagrams, that says nothing of anybody being there. Programs
     /// that never connect need not have it.

@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use onepoll::engine::{Action, ConnectionId, Endpoint, Engine, Moment, Now, Output, Peer, Reason, Written};
+use onepoll::engine::{
+    Action, ConnectionId, Endpoint, Engine, ListenerId, Moment, Now, Output, Peer, Reason, Written,
+};
 use onepoll::event_loop::io::{SocketOptions, System};
 use onepoll::event_loop::{EventLoop, Linger};
 
@@ -17,7 +19,7 @@ struct HalfCloser {
 }
 
 impl Engine for HalfCloser {
-    fn handle_accepted(&mut self, _: Now, _: ConnectionId, _: Peer) {}
+    fn handle_accepted(&mut self, _: Now, _: ConnectionId, _: Option<ListenerId>, _: Peer) {}
     fn handle_connected(&mut self, _: Now, id: ConnectionId, _: Peer) {
         self.actions.push(Action::FinishOutput(id));
     }

@@ -32,7 +32,9 @@ use std::net::IpAddr;
 use slab::Slab;
 
 use crate::deadlines::Deadlines;
-use crate::engine::{Action, ConnectionId, Engine, Moment, Now, Output, Peer, Reason, Refusal, Written};
+use crate::engine::{
+    Action, ConnectionId, Engine, ListenerId, Moment, Now, Output, Peer, Reason, Refusal, Written,
+};
 use crate::limits;
 
 use config::Config;
@@ -264,7 +266,7 @@ impl Chat {
 }
 
 impl Engine for Chat {
-    fn admit(&mut self, now: Now, peer: Peer) -> Result<(), Refusal> {
+    fn admit(&mut self, now: Now, _listener: ListenerId, peer: Peer) -> Result<(), Refusal> {
         if peer == Peer::Console {
             return Ok(());
         }
@@ -290,12 +292,12 @@ impl Engine for Chat {
         Ok(())
     }
 
-    fn handle_turned_away(&mut self, _now: Now, newcomers: usize) {
+    fn handle_turned_away(&mut self, _now: Now, _listener: ListenerId, newcomers: usize) {
         self.counters.refused += newcomers as u64;
         self.counters.limits_met.add(Limit::Descriptors, newcomers as u64);
     }
 
-    fn handle_accepted(&mut self, now: Now, id: ConnectionId, peer: Peer) {
+    fn handle_accepted(&mut self, now: Now, id: ConnectionId, _listener: Option<ListenerId>, peer: Peer) {
         self.began_unix_s.get_or_insert(now.unix_s);
         self.sessions.insert(Session::new(id, peer, now.unix_s, now.moment));
         if peer == Peer::Console {

@@ -17,7 +17,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use crate::engine::{Action, ConnectionId, Endpoint, Engine, Moment, Now, Output, Peer, Reason, Written};
+use crate::engine::{
+    Action, ConnectionId, Endpoint, Engine, ListenerId, Moment, Now, Output, Peer, Reason, Written,
+};
 use crate::limits;
 
 use super::{Outcome, describe};
@@ -348,7 +350,7 @@ impl<H: Host> Client<H> {
 }
 
 impl<H: Host> Engine for Client<H> {
-    fn handle_accepted(&mut self, _now: Now, id: ConnectionId, peer: Peer) {
+    fn handle_accepted(&mut self, _now: Now, id: ConnectionId, _listener: Option<ListenerId>, peer: Peer) {
         debug_assert_eq!(peer, Peer::Console, "a client listens nowhere");
         self.console = Some(id);
     }

@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use crate::codec::text::describe;
 use crate::codec::transfer::Answer;
-use crate::engine::{Action, ConnectionId, Endpoint, Engine, Moment, Now, Output, Peer, Reason, Written};
+use crate::engine::{
+    Action, ConnectionId, Endpoint, Engine, ListenerId, Moment, Now, Output, Peer, Reason, Written,
+};
 use crate::limits;
 use crate::progress::Progress;
 
@@ -240,7 +242,7 @@ impl<D: Disk> Sender<D> {
 }
 
 impl<D: Disk> Engine for Sender<D> {
-    fn handle_accepted(&mut self, _now: Now, _id: ConnectionId, _peer: Peer) {
+    fn handle_accepted(&mut self, _now: Now, _id: ConnectionId, _listener: Option<ListenerId>, _peer: Peer) {
         debug_assert!(false, "a client listens nowhere");
     }
 

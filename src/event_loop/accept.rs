@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::connection::State;
 use super::io::Io;
 use super::{EventLoop, Timer, is_shortage};
-use crate::engine::{Endpoint, Engine, Now, Peer, Reason};
+use crate::engine::{Endpoint, Engine, ListenerId, Now, Peer, Reason};
 use crate::limits;
 
 impl<I: Io, E: Engine> EventLoop<I, E> {
@@ -21,7 +21,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             match self.io.accept(&mut listening.listener) {
                 Ok((stream, peer)) => {
                     listening.was_paused = false;
-                    self.welcome(now, stream, peer);
+                    self.welcome(now, ListenerId::new(index), stream, peer);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     listening.is_ready = false;
@@ -46,26 +46,27 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         }
     }
 
-    fn welcome(&mut self, now: Now, stream: I::Stream, peer: Peer) {
-        if let Err(refusal) = self.engine.admit(now, peer) {
+    fn welcome(&mut self, now: Now, listener: ListenerId, stream: I::Stream, peer: Peer) {
+        if let Err(refusal) = self.engine.admit(now, listener, peer) {
             return self.io.refuse(stream, &refusal.text);
         }
         match self.insert(stream, State::Open) {
-            Ok(id) => self.engine.handle_accepted(now, id, peer),
+            Ok(id) => self.engine.handle_accepted(now, id, Some(listener), peer),
             Err(error) => warn!("accept: a newcomer cannot be watched: {error}"),
         }
     }
 
     /// Tells those who wait that no descriptor is left for them.
     fn turn_away(&mut self, now: Now, index: usize) {
+        let listener = ListenerId::new(index);
         let mut refused = 0;
         while refused < limits::ACCEPTS_PER_TURN_MAX {
             let Ok(stream) = self.io.accept_on_reserve(&mut self.listeners[index].listener) else { break };
-            self.io.refuse(stream, self.engine.full_notice());
+            self.io.refuse(stream, self.engine.full_notice(listener));
             refused += 1;
         }
         warn!("newcomers: {refused} refused: {}: no descriptor is left", Reason::ServerFull);
-        self.engine.handle_turned_away(now, refused);
+        self.engine.handle_turned_away(now, listener, refused);
     }
 
     pub(super) fn connect(&mut self, now: Now, endpoint: &Endpoint) {

@@ -26,7 +26,7 @@ use rustix::io::Errno;
 use slab::Slab;
 
 use crate::deadlines::Deadlines;
-use crate::engine::{Action, ConnectionId, Engine, Moment, Now, Peer, Reason};
+use crate::engine::{Action, ConnectionId, Engine, ListenerId, Moment, Now, Peer, Reason};
 use crate::limits;
 
 pub use close::Linger;
@@ -134,15 +134,16 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         self.engine
     }
 
-    /// Accepts from a listener from now on.
+    /// Accepts from a listener from now on. The engine is told by the id who came to it.
     ///
     /// # Errors
     /// Where the system cannot watch it.
-    pub fn listen(&mut self, mut listener: I::Listener) -> std::io::Result<()> {
-        self.io.listen(&mut listener, self.listeners.len())?;
+    pub fn listen(&mut self, mut listener: I::Listener) -> std::io::Result<ListenerId> {
+        let index = self.listeners.len();
+        self.io.listen(&mut listener, index)?;
         // Somebody may have come before it was watched.
         self.listeners.push(Listening { listener, is_ready: true, is_paused: false, was_paused: false });
-        Ok(())
+        Ok(ListenerId::new(index))
     }
 
     /// Takes in a stream that is open already: the console.
@@ -152,7 +153,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     pub fn adopt(&mut self, stream: I::Stream, peer: Peer) -> std::io::Result<()> {
         let now = self.io.now();
         let id = self.insert(stream, State::Open)?;
-        self.engine.handle_accepted(now, id, peer);
+        self.engine.handle_accepted(now, id, None, peer);
         self.apply_actions(now);
         Ok(())
     }
@@ -403,16 +404,16 @@ fn is_shortage(error: &std::io::Error) -> bool {
 }
 
 impl<E: Engine> EventLoop<io::System, E> {
-    /// Accepts from, or takes in, a socket that was bound.
+    /// Accepts from, or takes in, a socket that was bound. Returns the id where it is a listener.
     ///
     /// # Errors
     /// Where the system cannot watch it.
-    pub fn open(&mut self, bound: io::Bound) -> std::io::Result<()> {
+    pub fn open(&mut self, bound: io::Bound) -> std::io::Result<Option<ListenerId>> {
         match bound {
-            io::Bound::Listener(listener) => self.listen(listener),
+            io::Bound::Listener(listener) => self.listen(listener).map(Some),
             io::Bound::Datagrams(datagrams) => {
                 let stream = self.io.adopt_datagrams(datagrams);
-                self.open_datagrams(stream)
+                self.open_datagrams(stream).map(|()| None)
             }
         }
     }

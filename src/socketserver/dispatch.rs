@@ -12,7 +12,7 @@ use super::datagrams::Answers;
 use super::request::{Link, Output, Request, Shared, Wish};
 use crate::codec::line::LineDecoder;
 use crate::deadlines::Deadlines;
-use crate::engine::{self, Action, ConnectionId, Datagram, Endpoint, Engine, Moment};
+use crate::engine::{self, Action, ConnectionId, Datagram, Endpoint, Engine, ListenerId, Moment};
 use crate::engine::{Now, Peer, Reason, Refusal, Written};
 use crate::limits;
 use crate::output_queues::OutputQueues;
@@ -219,7 +219,7 @@ fn session<H>(sessions: &mut [Option<Session<H>>], id: ConnectionId) -> Option<&
 }
 
 impl<H: Handler, F: FnMut(Peer) -> H> Engine for Dispatch<H, F> {
-    fn admit(&mut self, _now: Now, _peer: Peer) -> Result<(), Refusal> {
+    fn admit(&mut self, _now: Now, _listener: ListenerId, _peer: Peer) -> Result<(), Refusal> {
         // Who comes in the turn of the shutdown would not be told of it any more.
         if self.is_stopping {
             return Err(Refusal { reason: Reason::ServerClosing, text: String::new() });
@@ -227,11 +227,11 @@ impl<H: Handler, F: FnMut(Peer) -> H> Engine for Dispatch<H, F> {
         Ok(())
     }
 
-    fn full_notice(&self) -> &str {
+    fn full_notice(&self, _listener: ListenerId) -> &str {
         &self.full_notice
     }
 
-    fn handle_accepted(&mut self, now: Now, id: ConnectionId, peer: Peer) {
+    fn handle_accepted(&mut self, now: Now, id: ConnectionId, _listener: Option<ListenerId>, peer: Peer) {
         if self.sessions.len() <= id.slot() {
             self.sessions.resize_with(id.slot() + 1, || None);
         }

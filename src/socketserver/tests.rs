@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::*;
-use crate::engine::{Action, ConnectionId, Endpoint, Engine, Moment, Now, Peer, Written};
+use crate::engine::{Action, ConnectionId, Endpoint, Engine, ListenerId, Moment, Now, Peer, Written};
 use crate::limits;
 
 type Told = Rc<RefCell<Vec<String>>>;
@@ -88,11 +88,12 @@ fn actions(engine: &mut impl Engine) -> Vec<Action> {
 }
 
 const ID: ConnectionId = ConnectionId::new(0, 1);
+const LISTENER: ListenerId = ListenerId::new(0);
 
 #[test]
 fn a_handler_is_called_again_while_it_takes_something_and_keeps_what_it_leaves() {
     let (told, mut dispatch) = noting();
-    dispatch.handle_accepted(at(0), ID, peer());
+    dispatch.handle_accepted(at(0), ID, Some(LISTENER), peer());
     assert_eq!(dispatch.handle_bytes(at(0), ID, b"one\r\ntwo\nthr"), 9);
     assert_eq!(dispatch.handle_bytes(at(0), ID, b"three"), 0);
     assert!(dispatch.handle_eof(at(0), ID, b"three"));
@@ -105,7 +106,7 @@ fn a_handler_is_called_again_while_it_takes_something_and_keeps_what_it_leaves()
 #[test]
 fn a_line_that_is_too_long_is_told_once_and_the_next_is_heard() {
     let (told, mut dispatch) = noting();
-    dispatch.handle_accepted(at(0), ID, peer());
+    dispatch.handle_accepted(at(0), ID, Some(LISTENER), peer());
     let long = [b'x'; 100];
     assert_eq!(dispatch.handle_bytes(at(0), ID, &long), 100);
     assert_eq!(dispatch.handle_bytes(at(0), ID, b"xx\nnext\n"), 8);
@@ -115,7 +116,7 @@ fn a_line_that_is_too_long_is_told_once_and_the_next_is_heard() {
 #[test]
 fn after_a_close_a_handler_is_told_only_of_the_end() {
     let (told, mut dispatch) = noting();
-    dispatch.handle_accepted(at(0), ID, peer());
+    dispatch.handle_accepted(at(0), ID, Some(LISTENER), peer());
     assert_eq!(dispatch.handle_bytes(at(0), ID, b"close\nmore\n"), 11);
     assert_eq!(dispatch.handle_bytes(at(0), ID, b"more\n"), 5);
     assert!(dispatch.handle_eof(at(0), ID, b""));
@@ -127,7 +128,7 @@ fn after_a_close_a_handler_is_told_only_of_the_end() {
 #[test]
 fn a_peer_that_does_not_read_is_not_read_either() {
     let (told, mut dispatch) = noting();
-    dispatch.handle_accepted(at(0), ID, peer());
+    dispatch.handle_accepted(at(0), ID, Some(LISTENER), peer());
     let input = b"send 60000\nsend 60000\nlater\n";
     let consumed = dispatch.handle_bytes(at(0), ID, input);
     assert_eq!(told.borrow()[1..], ["send 60000", "send 60000"]);
@@ -145,7 +146,7 @@ fn a_peer_that_does_not_read_is_not_read_either() {
 #[test]
 fn a_handler_that_takes_nothing_does_not_grow_the_memory() {
     let mut dispatch = Dispatch::new(|_peer| |_request: &mut Request<'_>| {});
-    dispatch.handle_accepted(at(0), ID, peer());
+    dispatch.handle_accepted(at(0), ID, Some(LISTENER), peer());
     let input = vec![b'x'; limits::HANDLER_UNREAD_BYTES_MAX + 1];
     assert_eq!(dispatch.handle_bytes(at(0), ID, &input[1..]), 0);
     assert_eq!(dispatch.handle_bytes(at(0), ID, &input), input.len());
@@ -155,7 +156,7 @@ fn a_handler_that_takes_nothing_does_not_grow_the_memory() {
 #[test]
 fn a_timeout_fires_once_and_not_before_the_last_one_that_was_set() {
     let (told, mut dispatch) = noting();
-    dispatch.handle_accepted(at(0), ID, peer());
+    dispatch.handle_accepted(at(0), ID, Some(LISTENER), peer());
     assert_eq!(dispatch.poll_timeout(), None);
     dispatch.handle_bytes(at(0), ID, b"timeout 5\n");
     dispatch.handle_bytes(at(3), ID, b"timeout 5\n");
@@ -175,7 +176,7 @@ fn a_timeout_fires_once_and_not_before_the_last_one_that_was_set() {
 #[test]
 fn thousands_of_requests_that_put_their_timeout_off_leave_one_entry() {
     let (_, mut dispatch) = noting();
-    dispatch.handle_accepted(at(0), ID, peer());
+    dispatch.handle_accepted(at(0), ID, Some(LISTENER), peer());
     for second in 0..10_000 {
         dispatch.handle_bytes(at(second), ID, b"timeout 100000\n");
     }
@@ -186,7 +187,7 @@ fn thousands_of_requests_that_put_their_timeout_off_leave_one_entry() {
 #[test]
 fn a_shorter_timeout_now_and_then_leaves_no_entries_for_ever() {
     let (_, mut dispatch) = noting();
-    dispatch.handle_accepted(at(0), ID, peer());
+    dispatch.handle_accepted(at(0), ID, Some(LISTENER), peer());
     for turn in 0..1000 {
         let now = at(20 * turn);
         dispatch.handle_timeout(now);
@@ -215,7 +216,7 @@ impl Handler for Hasty {
 #[test]
 fn a_timeout_of_nothing_waits_for_the_next_turn() {
     let mut dispatch = Dispatch::new(|_peer| Hasty(0));
-    dispatch.handle_accepted(at(0), ID, peer());
+    dispatch.handle_accepted(at(0), ID, Some(LISTENER), peer());
     for second in 1..100 {
         dispatch.handle_timeout(at(second));
         assert!(dispatch.poll_timeout() > Some(at(second).moment));
@@ -227,7 +228,7 @@ fn timeouts_of_connections_that_are_gone_do_not_pile_up() {
     let (_, mut dispatch) = noting();
     for serial in 0..10_000 {
         let id = ConnectionId::new(0, serial);
-        dispatch.handle_accepted(at(0), id, peer());
+        dispatch.handle_accepted(at(0), id, Some(LISTENER), peer());
         dispatch.handle_bytes(at(0), id, b"timeout 100000\n");
         dispatch.handle_closed(at(0), id, Reason::Reset);
         dispatch.handle_turn(at(0));
@@ -250,7 +251,7 @@ fn a_line_is_found_also_by_handlers_that_take_other_pieces_between_two_lines() {
             lines.borrow_mut().push(String::from_utf8_lossy(taken).into_owned());
         }
     });
-    dispatch.handle_accepted(at(0), ID, peer());
+    dispatch.handle_accepted(at(0), ID, Some(LISTENER), peer());
     assert_eq!(dispatch.handle_bytes(at(0), ID, b"abc"), 3);
     assert_eq!(dispatch.handle_bytes(at(0), ID, b"\nd\n"), 3);
     assert_eq!(*lines.borrow(), ["ab", "c", "", "d"]);
@@ -275,7 +276,7 @@ impl Handler for Reading {
 #[test]
 fn reading_where_nothing_is_shown_finds_nothing_and_forgets_nothing() {
     let mut dispatch = Dispatch::new(|_peer| Reading);
-    dispatch.handle_accepted(at(0), ID, peer());
+    dispatch.handle_accepted(at(0), ID, Some(LISTENER), peer());
     assert_eq!(dispatch.handle_bytes(at(0), ID, b"half a li"), 0);
     dispatch.handle_timeout(at(1));
     assert_eq!(dispatch.handle_bytes(at(1), ID, b"half a line\n"), 12);
@@ -304,7 +305,7 @@ fn what_is_too_long_to_be_sent_at_once_is_sent_a_chunk_at_a_time() {
     }
 
     let mut dispatch = Dispatch::new(|_peer| Chunks(0));
-    dispatch.handle_accepted(at(0), ID, peer());
+    dispatch.handle_accepted(at(0), ID, Some(LISTENER), peer());
     dispatch.handle_bytes(at(0), ID, b"go");
     let mut got = Vec::new();
     while let Some(id) = dispatch.poll_ready(at(0)) {
@@ -332,7 +333,7 @@ fn what_is_too_long_to_be_sent_at_once_is_sent_a_chunk_at_a_time() {
 #[test]
 fn a_handler_that_took_nothing_yet_is_shown_it_again_after_its_timeout() {
     let (_, mut dispatch) = noting();
-    dispatch.handle_accepted(at(0), ID, peer());
+    dispatch.handle_accepted(at(0), ID, Some(LISTENER), peer());
     dispatch.handle_bytes(at(0), ID, b"timeout 1\nrest");
     actions(&mut dispatch);
     dispatch.handle_timeout(at(1));
@@ -342,7 +343,7 @@ fn a_handler_that_took_nothing_yet_is_shown_it_again_after_its_timeout() {
 #[test]
 fn nothing_is_sent_after_the_end_of_the_output() {
     let (_, mut dispatch) = noting();
-    dispatch.handle_accepted(at(0), ID, peer());
+    dispatch.handle_accepted(at(0), ID, Some(LISTENER), peer());
     dispatch.handle_bytes(at(0), ID, b"say a\nfinish\nsay b\n");
     assert_eq!(dispatch.poll_output(at(0), ID).parts.concat(), b"a");
     assert_eq!(actions(&mut dispatch), [Action::FinishOutput(ID)]);
@@ -401,8 +402,8 @@ fn datagram_bytes(answers: &[String]) -> usize {
 fn a_shutdown_is_told_to_all_and_only_once() {
     let (told, mut dispatch) = noting();
     let (other, socket) = (ConnectionId::new(1, 2), ConnectionId::new(2, 3));
-    dispatch.handle_accepted(at(0), ID, peer());
-    dispatch.handle_accepted(at(0), other, peer());
+    dispatch.handle_accepted(at(0), ID, Some(LISTENER), peer());
+    dispatch.handle_accepted(at(0), other, Some(LISTENER), peer());
     dispatch.handle_bound(at(0), socket);
     dispatch.handle_bytes(at(0), ID, b"shutdown\n");
     dispatch.handle_signal(at(0));
@@ -411,5 +412,8 @@ fn a_shutdown_is_told_to_all_and_only_once() {
     let expected = [Action::Stop(limits::DRAIN), Action::Close(socket, Reason::ServerClosing)];
     assert_eq!(actions(&mut dispatch), expected);
     // Who comes in the same turn is too late, and nobody would tell it of the end.
-    assert_eq!(dispatch.admit(at(0), peer()).map_err(|refusal| refusal.reason), Err(Reason::ServerClosing));
+    assert_eq!(
+        dispatch.admit(at(0), LISTENER, peer()).map_err(|refusal| refusal.reason),
+        Err(Reason::ServerClosing)
+    );
 }

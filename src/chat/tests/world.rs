@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::chat::Chat;
 use crate::chat::config::Config;
-use crate::engine::{Action, ConnectionId, Engine, Moment, Now, Peer, Reason, Refusal, Written};
+use crate::engine::{Action, ConnectionId, Engine, ListenerId, Moment, Now, Peer, Reason, Refusal, Written};
 
 /// A chat, and who is connected to it: what `EventLoop` does, without sockets.
 pub(super) struct World {
@@ -38,12 +38,12 @@ impl World {
     }
 
     pub(super) fn connect_from(&mut self, peer: Peer) -> Result<ConnectionId, Refusal> {
-        self.chat.admit(self.now, peer)?;
+        self.chat.admit(self.now, ListenerId::new(0), peer)?;
         let slot = self.free_slots.pop().unwrap_or(self.sockets.len() as u32);
         let id = ConnectionId::new(slot, self.next_serial);
         self.next_serial += 1;
         self.sockets.insert(id, Socket::default());
-        self.chat.handle_accepted(self.now, id, peer);
+        self.chat.handle_accepted(self.now, id, Some(ListenerId::new(0)), peer);
         Ok(id)
     }
 

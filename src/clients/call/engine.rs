@@ -7,12 +7,12 @@ use std::io;
 use super::{Call, Due, Outcome};
 use crate::clients::describe;
 use crate::engine::{
-    Action, ConnectionId, Datagram, Endpoint, Engine, Moment, Now, Output, Peer, Reason, Written,
+    Action, ConnectionId, Datagram, Endpoint, Engine, ListenerId, Moment, Now, Output, Peer, Reason, Written,
 };
 use crate::limits;
 
 impl Engine for Call {
-    fn handle_accepted(&mut self, now: Now, id: ConnectionId, peer: Peer) {
+    fn handle_accepted(&mut self, now: Now, id: ConnectionId, _listener: Option<ListenerId>, peer: Peer) {
         debug_assert_eq!(peer, Peer::Console, "a client listens nowhere");
         self.console = Some(id);
         self.outputs.open(id);

@@ -59,7 +59,7 @@ impl Stage {
             is_finished: false,
             is_stopped: false,
         };
-        stage.call.handle_accepted(stage.now, CONSOLE(), Peer::Console);
+        stage.call.handle_accepted(stage.now, CONSOLE(), None, Peer::Console);
         stage.turn();
         stage
     }

@@ -68,7 +68,7 @@ impl Stage {
             console_room: usize::MAX,
             socket_room: usize::MAX,
         };
-        stage.client.handle_accepted(stage.now, CONSOLE(), Peer::Console);
+        stage.client.handle_accepted(stage.now, CONSOLE(), None, Peer::Console);
         stage.turn();
         stage
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::Duration;
 
-use crate::engine::{Action, ConnectionId, Engine, Moment, Now, Output, Peer, Reason, Written};
+use crate::engine::{Action, ConnectionId, Engine, ListenerId, Moment, Now, Output, Peer, Reason, Written};
 
 /// Answers every byte with itself; `x` is only counted, `q` leaves, `k` has everyone else closed, `p` pauses
 /// its sender.
@@ -25,7 +25,7 @@ pub(super) struct Echo {
 }
 
 impl Engine for Echo {
-    fn handle_accepted(&mut self, _now: Now, id: ConnectionId, _peer: Peer) {
+    fn handle_accepted(&mut self, _now: Now, id: ConnectionId, _listener: Option<ListenerId>, _peer: Peer) {
         self.waiting.insert(id, b"hi ".to_vec());
         self.ready.push_back(id);
     }

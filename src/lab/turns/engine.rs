@@ -4,7 +4,8 @@ use std::io;
 
 use super::SharedNotes;
 use crate::engine::{
-    Action, ConnectionId, Datagram, Endpoint, Engine, Moment, Now, Output, Peer, Reason, Refusal, Written,
+    Action, ConnectionId, Datagram, Endpoint, Engine, ListenerId, Moment, Now, Output, Peer, Reason, Refusal,
+    Written,
 };
 
 /// The wrapped engine.
@@ -28,17 +29,21 @@ impl<E: Engine> NarratedEngine<E> {
 }
 
 impl<E: Engine> Engine for NarratedEngine<E> {
-    fn admit(&mut self, now: Now, peer: Peer) -> Result<(), Refusal> {
-        self.engine.admit(now, peer)
+    fn admit(&mut self, now: Now, listener: ListenerId, peer: Peer) -> Result<(), Refusal> {
+        self.engine.admit(now, listener, peer)
     }
 
-    fn full_notice(&self) -> &str {
-        self.engine.full_notice()
+    fn full_notice(&self, listener: ListenerId) -> &str {
+        self.engine.full_notice(listener)
     }
 
-    fn handle_accepted(&mut self, now: Now, id: ConnectionId, peer: Peer) {
+    fn handle_turned_away(&mut self, now: Now, listener: ListenerId, newcomers: usize) {
+        self.engine.handle_turned_away(now, listener, newcomers);
+    }
+
+    fn handle_accepted(&mut self, now: Now, id: ConnectionId, listener: Option<ListenerId>, peer: Peer) {
         self.notes.borrow_mut().note_accepted(id.slot(), id.serial(), peer);
-        self.engine.handle_accepted(now, id, peer);
+        self.engine.handle_accepted(now, id, listener, peer);
     }
 
     fn handle_connected(&mut self, now: Now, id: ConnectionId, peer: Peer) {

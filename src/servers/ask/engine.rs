@@ -7,11 +7,13 @@ use super::operator::END_OF_INPUT;
 use super::{Ask, Client};
 use crate::codec::line::Decoded;
 use crate::codec::text;
-use crate::engine::{Action, ConnectionId, Engine, Moment, Now, Output, Peer, Reason, Refusal, Written};
+use crate::engine::{
+    Action, ConnectionId, Engine, ListenerId, Moment, Now, Output, Peer, Reason, Refusal, Written,
+};
 use crate::limits;
 
 impl Engine for Ask {
-    fn admit(&mut self, _now: Now, _peer: Peer) -> Result<(), Refusal> {
+    fn admit(&mut self, _now: Now, _listener: ListenerId, _peer: Peer) -> Result<(), Refusal> {
         if self.clients.len() - usize::from(self.console.is_some()) < self.clients_max {
             return Ok(());
         }
@@ -19,7 +21,7 @@ impl Engine for Ask {
         Err(Refusal { reason: Reason::ServerFull, text })
     }
 
-    fn handle_accepted(&mut self, _now: Now, id: ConnectionId, peer: Peer) {
+    fn handle_accepted(&mut self, _now: Now, id: ConnectionId, _listener: Option<ListenerId>, peer: Peer) {
         let name = match peer {
             Peer::Unix => format!("unix#{}", id.serial()),
             _ => peer.to_string(),

@@ -5,9 +5,10 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::*;
-use crate::engine::{Engine, Moment, Now, Peer, Written};
+use crate::engine::{Engine, ListenerId, Moment, Now, Peer, Written};
 
 const CONSOLE: fn() -> ConnectionId = || ConnectionId::new(0, 1);
+const LISTENER: ListenerId = ListenerId::new(0);
 
 /// A server with an operator, and the loop's part played by hand.
 struct Stage {
@@ -39,7 +40,7 @@ impl Stage {
             closed: Vec::new(),
             stopped: false,
         };
-        stage.ask.handle_accepted(stage.now, CONSOLE(), Peer::Console);
+        stage.ask.handle_accepted(stage.now, CONSOLE(), None, Peer::Console);
         stage.turn();
         stage
     }
@@ -50,8 +51,8 @@ impl Stage {
         let id = ConnectionId::new(self.serial - 1, self.serial);
         let port = u16::try_from(self.serial).expect("few clients");
         let peer = Peer::Inet(Ipv4Addr::new(10, 0, 0, 1).into(), port);
-        assert!(self.ask.admit(self.now, peer).is_ok());
-        self.ask.handle_accepted(self.now, id, peer);
+        assert!(self.ask.admit(self.now, LISTENER, peer).is_ok());
+        self.ask.handle_accepted(self.now, id, Some(LISTENER), peer);
         self.turn();
         id
     }
@@ -368,10 +369,10 @@ fn more_clients_than_allowed_are_refused_with_a_word() {
     let ann = stage.join();
     stage.join();
     let peer = Peer::Unix;
-    let refusal = stage.ask.admit(stage.now, peer).expect_err("it is full");
+    let refusal = stage.ask.admit(stage.now, LISTENER, peer).expect_err("it is full");
     assert_eq!(refusal.text, "-- the server is full: 2 clients at most --\n");
     stage.lose(ann);
-    assert!(stage.ask.admit(stage.now, peer).is_ok());
+    assert!(stage.ask.admit(stage.now, LISTENER, peer).is_ok());
 }
 
 #[test]

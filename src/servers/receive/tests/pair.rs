@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::clients::send;
 use crate::clients::send::disk::{Disk, Facts};
-use crate::engine::{Action, ConnectionId, Endpoint, Engine, Written};
+use crate::engine::{Action, ConnectionId, Endpoint, Engine, ListenerId, Written};
 
 /// A disk with one file.
 #[derive(Clone, Debug)]
@@ -172,7 +172,7 @@ fn send_once(
     sender.handle_turn(*now);
     assert!(matches!(sender.poll_action(), Some(Action::Connect(_))));
     let (mut here, mut there) = (Side::new(&mut sender, 1), Side::new(&mut dispatch, 2));
-    there.engine.handle_accepted(*now, there.id, Peer::Unix);
+    there.engine.handle_accepted(*now, there.id, Some(ListenerId::new(0)), Peer::Unix);
     here.engine.handle_connected(*now, here.id, Peer::Unix);
     for _ in 0..1_000_000 {
         here.apply_actions();
