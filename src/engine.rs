@@ -11,6 +11,8 @@ use std::ops::Add;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::limits;
+
 /// An instant of the monotonic clock, in nanoseconds since the loop began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(u64);
@@ -278,6 +280,59 @@ pub enum Written {
     OutOfBudget,
 }
 
+/// What a turn of the loop did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TurnReport {
+    /// From the end of the poll to the end of the turn: how long whoever came meanwhile had to wait.
+    pub took: Duration,
+    /// Events that the poll told.
+    pub events: usize,
+    /// Newcomers taken from the listeners, those that were refused included.
+    pub accepts: usize,
+    /// Reads of connections, those that found nothing included; datagrams received.
+    pub reads: usize,
+    /// Bytes that they brought.
+    pub read_bytes: usize,
+    /// Writes to connections, those that met a full socket included; datagrams sent.
+    pub writes: usize,
+    /// Bytes that they took.
+    pub written_bytes: usize,
+    /// Writes after which the connection waits for room.
+    pub blocked_writes: usize,
+    /// Connections that ended.
+    pub closes: usize,
+    /// Connections that the next turn goes on with: their share of this one is used up.
+    pub left_over: usize,
+}
+
+impl TurnReport {
+    /// Whether others waited for longer than they should.
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        self.took > limits::SLOW_TURN
+    }
+}
+
+impl fmt::Display for TurnReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} ms: {} events, {} accepts, {} reads of {} bytes, {} writes of {} bytes, {} of them blocked, \
+             {} closes, {} connections left over",
+            self.took.as_millis(),
+            self.events,
+            self.accepts,
+            self.reads,
+            self.read_bytes,
+            self.writes,
+            self.written_bytes,
+            self.blocked_writes,
+            self.closes,
+            self.left_over
+        )
+    }
+}
+
 /// What an engine wants done.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
@@ -302,8 +357,9 @@ pub enum Action {
 /// where a deadline passed; [`handle_turn`](Engine::handle_turn); then
 /// [`poll_ready`](Engine::poll_ready), and for each connection named
 /// [`poll_output`](Engine::poll_output) and [`handle_written`](Engine::handle_written) until it is
-/// empty, full or out of budget; [`handle_closed`](Engine::handle_closed) last. After each of these
-/// groups it takes [`poll_action`](Engine::poll_action) until `None`.
+/// empty, full or out of budget; [`handle_closed`](Engine::handle_closed);
+/// [`handle_turn_ended`](Engine::handle_turn_ended) last. After each of these groups it takes
+/// [`poll_action`](Engine::poll_action) until `None`.
 ///
 /// Every id that was accepted or connected is closed exactly once; none is used after that.
 pub trait Engine {
@@ -395,6 +451,10 @@ pub trait Engine {
     /// The input of this turn is complete; what waited for that (one notice for many) can be said. Programs
     /// in which nothing waits for it need not have it.
     fn handle_turn(&mut self, _now: Now) {}
+
+    /// The turn is over, and this is what it did; `now` is still the turn's. Programs that count nothing of
+    /// it need not have it.
+    fn handle_turn_ended(&mut self, _now: Now, _report: &TurnReport) {}
 
     /// When `handle_timeout` has to be called next; `None` while nothing waits for time.
     fn poll_timeout(&self) -> Option<Moment>;

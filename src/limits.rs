@@ -63,6 +63,9 @@ pub const CONNECTION_WRITES_PER_TURN_MAX: usize = 16;
 /// Readiness events taken from the kernel at once.
 pub const EVENTS_PER_TURN_MAX: usize = 1024;
 
+/// A turn that takes longer is logged with what it did: everybody else waited for so long.
+pub const SLOW_TURN: Duration = Duration::from_millis(50);
+
 /// Pause before accepting again after the kernel ran out of descriptors or memory (P1, P2).
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 

@@ -20,6 +20,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             }
             match self.io.accept(&mut listening.listener) {
                 Ok((stream, peer)) => {
+                    self.report.accepts += 1;
                     listening.was_paused = false;
                     self.welcome(now, ListenerId::new(index), stream, peer);
                 }
@@ -65,6 +66,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             self.io.refuse(stream, self.engine.full_notice(listener));
             refused += 1;
         }
+        self.report.accepts += refused;
         warn!("newcomers: {refused} refused: {}: no descriptor is left", Reason::ServerFull);
         self.engine.handle_turned_away(now, listener, refused);
     }

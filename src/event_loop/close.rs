@@ -156,6 +156,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             debug_assert_eq!(connection.state, State::Closed);
             self.inputs.remove(&slot);
             self.io.deregister(&mut connection.stream);
+            self.report.closes += 1;
             self.engine.handle_closed(now, connection.id(slot), connection.reason);
         }
     }

@@ -34,9 +34,13 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             if connection.state != State::Open {
                 return;
             }
+            self.report.reads += 1;
             match self.io.receive(&mut connection.stream, &mut self.datagram_scratch) {
                 Ok((bytes, from)) => match self.datagram_scratch.get(..bytes) {
-                    Some(datagram) => self.engine.handle_datagram(now, id, from.as_ref(), datagram),
+                    Some(datagram) => {
+                        self.report.read_bytes += bytes;
+                        self.engine.handle_datagram(now, id, from.as_ref(), datagram);
+                    }
                     None => {
                         let why = format!("{bytes} bytes, {} at most", limits::DATAGRAM_BYTES_MAX);
                         let error = std::io::Error::new(ErrorKind::FileTooLarge, why);
@@ -70,8 +74,10 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             let bytes = datagram.bytes.len();
             let connection = &mut self.connections[slot];
             let is_to_unix = matches!(datagram.to, Some(Endpoint::Unixgram(_)));
+            self.report.writes += 1;
             match self.io.send_to(&mut connection.stream, datagram.to, datagram.bytes) {
                 Ok(()) => {
+                    self.report.written_bytes += bytes;
                     // Only this shows that there is room: nothing to send may mean that all is held back.
                     if connection.is_blocked {
                         connection.is_blocked = false;
@@ -83,6 +89,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                 // That receiver's queue is full, of whose room no event tells an unconnected socket: a
                 // deadline has to, and the others do not wait for it.
                 Err(error) if error.kind() == ErrorKind::WouldBlock && is_to_unix => {
+                    self.report.blocked_writes += 1;
                     self.retry_write(now, id);
                     self.engine.handle_written(now, id, 0, Written::Blocked);
                 }

@@ -46,8 +46,10 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                 }
                 return;
             }
+            self.report.writes += 1;
             match self.io.write(&mut connection.stream, output.parts) {
                 Ok(bytes) if bytes == offered => {
+                    self.report.written_bytes += bytes;
                     connection.has_taken = true;
                     self.engine.handle_written(now, id, bytes, Written::All);
                 }
@@ -69,6 +71,8 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     }
 
     pub(super) fn block(&mut self, now: Now, id: ConnectionId, bytes: usize) {
+        self.report.written_bytes += bytes;
+        self.report.blocked_writes += 1;
         self.engine.handle_written(now, id, bytes, Written::Blocked);
         let connection = &mut self.connections[id.slot()];
         connection.has_taken |= bytes > 0;

@@ -26,7 +26,7 @@ use rustix::io::Errno;
 use slab::Slab;
 
 use crate::deadlines::Deadlines;
-use crate::engine::{Action, ConnectionId, Engine, ListenerId, Moment, Now, Peer, Reason};
+use crate::engine::{Action, ConnectionId, Engine, ListenerId, Moment, Now, Peer, Reason, TurnReport};
 use crate::limits;
 
 pub use close::Linger;
@@ -66,6 +66,8 @@ pub struct EventLoop<I: Io, E> {
     datagram_scratch: Box<[u8]>,
     linger: Linger,
     next_serial: u32,
+    /// What the turn under way did until now.
+    report: TurnReport,
     stop_at: Option<Moment>,
     end: Option<End>,
 }
@@ -114,6 +116,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             datagram_scratch: Box::default(),
             linger,
             next_serial: 1,
+            report: TurnReport::default(),
             stop_at: None,
             end: None,
         }
@@ -185,13 +188,14 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     /// One turn:
     ///
     /// 1. Timeout: zero while somebody has work left over, else up to the next deadline, else none.
-    /// 2. Poll, and read the clock, once. Nothing below reads it.
+    /// 2. Poll, and read the clock. Nothing below reads it, but for the last step.
     /// 3. Accept, until nobody waits or the budget is spent.
     /// 4. Read from each connection that may have something, within budgets.
     /// 5. The engine consumes the bytes; output only grows queues, nothing is written yet.
     /// 6. Deadlines: the loop's own, then the engine's.
     /// 7. Flush: each connection with output is written to, within budgets.
     /// 8. Reap: slots of peers are freed only here, so that no event of this turn meets another's slot.
+    /// 9. Report: the engine is told what the turn did, and how long that took by the clock.
     ///
     /// Returns how the loop ended, once it did.
     ///
@@ -209,6 +213,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             polled => polled?,
         }
         let now = self.io.now();
+        self.report = TurnReport { events: events.len(), ..TurnReport::default() };
         for event in &events {
             self.note(now, *event);
         }
@@ -229,6 +234,11 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         self.apply_actions(now);
         // 8. Reap
         self.reap(now);
+        self.apply_actions(now);
+        // 9. Report
+        self.report.left_over = self.pending.len() + self.over_budget.len();
+        self.report.took = self.io.now().moment.since(now.moment);
+        self.engine.handle_turn_ended(now, &self.report);
         self.apply_actions(now);
         Ok(self.end_of(now))
     }

@@ -67,6 +67,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             return false;
         }
         let connection = &mut self.connections[slot];
+        self.report.reads += 1;
         match self.io.read(&mut connection.stream, &mut self.scratch) {
             Ok(0) => {
                 connection.is_at_eof = true;
@@ -77,6 +78,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                 false
             }
             Ok(bytes) => {
+                self.report.read_bytes += bytes;
                 let is_short = bytes < self.scratch.len();
                 if is_short && !connection.is_read_closed && self.io.short_read_drains(&connection.stream) {
                     connection.is_readable = false;

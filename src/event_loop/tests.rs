@@ -14,7 +14,7 @@ use super::io::Source;
 use super::{End, EventLoop, Linger};
 use crate::chat::Chat;
 use crate::chat::config::Config;
-use crate::engine::{Action, Endpoint, Engine, Moment, Peer, Reason};
+use crate::engine::{Action, Endpoint, Engine, Moment, Peer, Reason, TurnReport};
 use crate::limits;
 use echo::Echo;
 use system::{ECONNABORTED, EINTR, EMFILE, ENOBUFS, Virtual};
@@ -466,4 +466,47 @@ fn the_write_budget_holds_for_a_turn() {
     event_loop.turn().expect("turn");
     let writes = net.with(b, |s| s.writes) - writes_before;
     assert!(writes <= limits::CONNECTION_WRITES_PER_TURN_MAX + 1, "{writes} writes in a turn");
+}
+
+#[test]
+fn the_engine_is_told_what_each_turn_did_and_how_long_it_took() {
+    let (net, mut event_loop) = world();
+    net.0.borrow_mut().write_takes = Duration::from_millis(3);
+    let (writer, leaver, full) = (net.connect(), net.connect(), net.connect());
+    event_loop.turn().expect("a turn");
+    let report = event_loop.engine.last_turn;
+    let expected = TurnReport {
+        took: Duration::from_millis(9),
+        events: 1,
+        accepts: 3,
+        writes: 3,
+        written_bytes: 9,
+        ..TurnReport::default()
+    };
+    assert_eq!(report, expected);
+    net.give_room(full, 2);
+    net.send(writer, b"hello");
+    net.send(full, b"hello");
+    net.finish(leaver);
+    net.reset(leaver);
+    event_loop.turn().expect("a turn");
+    let expected = TurnReport {
+        took: Duration::from_millis(6),
+        events: 4,
+        reads: 3,
+        read_bytes: 10,
+        writes: 2,
+        written_bytes: 7,
+        blocked_writes: 1,
+        closes: 1,
+        ..TurnReport::default()
+    };
+    assert_eq!(event_loop.engine.last_turn, expected);
+    event_loop.turn().expect("a turn");
+    assert_eq!(event_loop.engine.last_turn, TurnReport::default());
+    // Of what comes at once, a part is left over for the next turn.
+    net.send(writer, &vec![b'x'; 1 << 20]);
+    event_loop.turn().expect("a turn");
+    let report = event_loop.engine.last_turn;
+    assert_eq!((report.reads, report.left_over), (limits::CONNECTION_READS_PER_TURN_MAX, 1));
 }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::Duration;
 
-use crate::engine::{Action, ConnectionId, Engine, ListenerId, Moment, Now, Output, Peer, Reason, Written};
+use crate::engine::{
+    Action, ConnectionId, Engine, ListenerId, Moment, Now, Output, Peer, Reason, TurnReport, Written,
+};
 
 /// Answers every byte with itself; `x` is only counted, `q` leaves, `k` has everyone else closed, `p` pauses
 /// its sender.
@@ -20,6 +22,7 @@ pub(super) struct Echo {
     pub(super) given_in_all: usize,
     pub(super) connected: Vec<Result<Peer, io::ErrorKind>>,
     pub(super) timeout: Option<Moment>,
+    pub(super) last_turn: TurnReport,
     /// It has something for peers who send no more.
     pub(super) outlives_eof: bool,
 }
@@ -113,6 +116,10 @@ impl Engine for Echo {
 
     fn handle_turn(&mut self, _now: Now) {
         self.given_most = self.given_most.max(std::mem::take(&mut self.given));
+    }
+
+    fn handle_turn_ended(&mut self, _now: Now, report: &TurnReport) {
+        self.last_turn = *report;
     }
 
     fn poll_timeout(&self) -> Option<Moment> {

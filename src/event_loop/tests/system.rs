@@ -24,6 +24,8 @@ pub(super) struct Net {
     pub(super) poll_errors: VecDeque<i32>,
     pub(super) last_timeout: Option<Option<Duration>>,
     pub(super) refused: Vec<String>,
+    /// How long each write takes.
+    pub(super) write_takes: Duration,
 }
 
 #[derive(Default)]
@@ -263,6 +265,7 @@ impl Io for Virtual {
 
     fn write(&mut self, stream: &mut usize, parts: [&[u8]; 2]) -> io::Result<usize> {
         let mut net = self.0.borrow_mut();
+        net.moment = net.moment + net.write_takes;
         let socket = net.sockets.get_mut(stream).expect("it connected");
         if let Some(code) = socket.write_errors.pop_front() {
             return Err(os_error(code));

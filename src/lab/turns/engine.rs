@@ -5,7 +5,7 @@ use std::io;
 use super::SharedNotes;
 use crate::engine::{
     Action, ConnectionId, Datagram, Endpoint, Engine, ListenerId, Moment, Now, Output, Peer, Reason, Refusal,
-    Written,
+    TurnReport, Written,
 };
 
 /// The wrapped engine.
@@ -132,6 +132,10 @@ impl<E: Engine> Engine for NarratedEngine<E> {
 
     fn handle_turn(&mut self, now: Now) {
         self.engine.handle_turn(now);
+    }
+
+    fn handle_turn_ended(&mut self, now: Now, report: &TurnReport) {
+        self.engine.handle_turn_ended(now, report);
     }
 
     fn poll_timeout(&self) -> Option<Moment> {
