@@ -317,8 +317,8 @@ impl fmt::Display for TurnReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} ms: {} events, {} accepts, {} reads of {} bytes, {} writes of {} bytes, {} of them blocked, \
-             {} closes, {} connections left over",
+            "{} ms: {} events, {} accepts, {} reads of {} bytes, {} writes of {} bytes, {} to a full socket, \
+             {} closes, {} left over for the next turn",
             self.took.as_millis(),
             self.events,
             self.accepts,

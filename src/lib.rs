@@ -13,8 +13,8 @@
 //! 6. [`clients`]: the clients as engines on the same loop.
 //! 7. `lab`: experiments on real sockets, told call by call.
 //! 8. [`codec`]: bytes to lines and messages, and text that is safe to show.
-//! 9. [`limits`]: every bound; [`deadlines`]: what is due when; [`output_queues`] and `input_texts`: what
-//!    engines keep for each connection.
+//! 9. [`limits`]: every bound; [`deadlines`]: what is due when; [`log_window`]: how much is logged;
+//!    [`output_queues`] and `input_texts`: what engines keep for each connection.
 //! 10. [`cli`]: arguments, messages to people, exit codes.
 //!
 //! Arrows point down only: `cli` may use everything, the programs the engine's contract, the codecs and the
@@ -35,6 +35,7 @@ pub mod input_texts;
 #[cfg(feature = "course")]
 pub mod lab;
 pub mod limits;
+pub mod log_window;
 pub mod output_queues;
 #[cfg(feature = "course")]
 pub mod progress;

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom. `cli` and `main` may use all.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     (
         "lib",
         &[
@@ -23,6 +23,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
             "input_texts",
             "lab",
             "limits",
+            "log_window",
             "output_queues",
             "progress",
             "servers",
@@ -45,15 +46,16 @@ const LAYERS: [(&str, &[&str]); 14] = [
         ],
     ),
     ("socketserver", &["engine", "event_loop", "codec", "limits", "deadlines", "output_queues"]),
-    ("chat", &["engine", "codec", "limits", "deadlines"]),
+    ("chat", &["engine", "codec", "limits", "deadlines", "log_window"]),
     ("clients", &["engine", "codec", "limits", "deadlines", "output_queues", "progress"]),
-    ("event_loop", &["engine", "limits", "deadlines"]),
+    ("event_loop", &["engine", "limits", "deadlines", "log_window"]),
     ("codec", &["limits"]),
     ("engine", &["limits"]),
     ("deadlines", &["engine", "limits"]),
     ("output_queues", &["engine", "limits"]),
     ("input_texts", &["engine", "codec", "limits"]),
     ("progress", &["engine"]),
+    ("log_window", &["engine", "limits"]),
     ("limits", &[]),
 ];
 

@@ -3,7 +3,7 @@
 use ::log::{Level, info, log, warn};
 
 use crate::engine::{ConnectionId, Moment, Now, Peer, Reason};
-use crate::limits;
+use crate::log_window::LogWindow;
 
 use super::render;
 use super::session::{Session, write_address};
@@ -11,7 +11,7 @@ use super::session::{Session, write_address};
 /// What is written to the log, limited by kind.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    windows: [Window; 7],
+    windows: [LogWindow; 7],
 }
 
 /// A kind of line that clients can cause as often as they like.
@@ -24,13 +24,6 @@ enum Kind {
     Missed,
     Renamed,
     Closing,
-}
-
-#[derive(Debug, Default)]
-struct Window {
-    began: Moment,
-    lines: u32,
-    suppressed: u64,
 }
 
 impl Journal {
@@ -92,16 +85,8 @@ impl Journal {
         if !::log::log_enabled!(level) {
             return false;
         }
-        let window = &mut self.windows[kind as usize];
-        if now.since(window.began) >= limits::LOG_WINDOW {
-            if window.suppressed > 0 {
-                log!(level, "log: {} lines like the next were left out", window.suppressed);
-            }
-            *window = Window { began: now, lines: 0, suppressed: 0 };
-        }
-        window.lines += 1;
-        let admits = window.lines <= limits::LOG_LINES_PER_WINDOW;
-        window.suppressed += u64::from(!admits);
-        admits
+        self.windows[kind as usize].admits(now, |left_out| {
+            log!(level, "log: {left_out} lines like the next were left out");
+        })
     }
 }

@@ -22,12 +22,14 @@ use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use log::warn;
 use rustix::io::Errno;
 use slab::Slab;
 
 use crate::deadlines::Deadlines;
 use crate::engine::{Action, ConnectionId, Engine, ListenerId, Moment, Now, Peer, Reason, TurnReport};
 use crate::limits;
+use crate::log_window::LogWindow;
 
 pub use close::Linger;
 use connection::{Connection, State};
@@ -68,6 +70,8 @@ pub struct EventLoop<I: Io, E> {
     next_serial: u32,
     /// What the turn under way did until now.
     report: TurnReport,
+    /// Turns that were logged because they took too long.
+    slow_turns: LogWindow,
     stop_at: Option<Moment>,
     end: Option<End>,
 }
@@ -117,6 +121,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             linger,
             next_serial: 1,
             report: TurnReport::default(),
+            slow_turns: LogWindow::default(),
             stop_at: None,
             end: None,
         }
@@ -195,7 +200,8 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     /// 6. Deadlines: the loop's own, then the engine's.
     /// 7. Flush: each connection with output is written to, within budgets.
     /// 8. Reap: slots of peers are freed only here, so that no event of this turn meets another's slot.
-    /// 9. Report: the engine is told what the turn did, and how long that took by the clock.
+    /// 9. Report: the engine is told what the turn did, and how long that took by the clock; so is the log,
+    ///    where it was too long.
     ///
     /// Returns how the loop ended, once it did.
     ///
@@ -238,9 +244,20 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         // 9. Report
         self.report.left_over = self.pending.len() + self.over_budget.len();
         self.report.took = self.io.now().moment.since(now.moment);
+        if self.report.is_slow() {
+            self.log_slow_turn(now);
+        }
         self.engine.handle_turn_ended(now, &self.report);
         self.apply_actions(now);
         Ok(self.end_of(now))
+    }
+
+    /// Everybody waited for this turn: what it did tells whose work that was.
+    fn log_slow_turn(&mut self, now: Now) {
+        let tell = |left_out| warn!("log: {left_out} lines like the next were left out");
+        if self.slow_turns.admits(now.moment, tell) {
+            warn!("a turn took {}", self.report);
+        }
     }
 
     fn timeout(&mut self) -> Option<Duration> {

@@ -5,6 +5,7 @@
 
 mod datagrams;
 mod echo;
+mod slow_turns;
 mod system;
 
 use std::io::ErrorKind;

@@ -16,7 +16,7 @@ use rustix::termios::{Winsize, tcgetwinsize};
 use crate::codec::text;
 use crate::engine::{Moment, Now};
 use crate::event_loop::io::LossyOutput;
-use crate::limits;
+use crate::log_window::LogWindow;
 use crate::progress::Progress;
 
 /// Pause between two lines of one transfer.
@@ -226,7 +226,7 @@ struct Voice {
     name: &'static str,
     is_bounded: bool,
     /// One for each [`Kind`]: who sends many files well hides nobody's failure.
-    windows: [Window; 3],
+    windows: [LogWindow; 3],
 }
 
 /// What a line is about.
@@ -235,14 +235,6 @@ enum Kind {
     Running,
     Done,
     Failed,
-}
-
-/// What was said, and left out, in the present window of [`limits::LOG_WINDOW`].
-#[derive(Debug, Default)]
-struct Window {
-    began: Moment,
-    lines: u32,
-    left_out: u64,
 }
 
 impl Voice {
@@ -258,18 +250,11 @@ impl Voice {
     }
 
     fn may_speak(&mut self, now: Now, kind: Kind) -> bool {
-        let window = &mut self.windows[kind as usize];
-        if now.moment.since(window.began) >= limits::LOG_WINDOW {
-            if window.left_out > 0 {
-                let (name, left_out) = (self.name, window.left_out);
+        let name = self.name;
+        !self.is_bounded
+            || self.windows[kind as usize].admits(now.moment, |left_out| {
                 say(&format!("onepoll: {name}: {left_out} lines like the next were left out"));
-            }
-            *window = Window { began: now.moment, ..Window::default() };
-        }
-        window.lines += 1;
-        let may = !self.is_bounded || window.lines <= limits::LOG_LINES_PER_WINDOW;
-        window.left_out += u64::from(!may);
-        may
+            })
     }
 }
 
@@ -281,6 +266,7 @@ fn say(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
 
     #[test]
     fn what_others_cause_is_no_flood_and_none_of_the_own_files_is_left_out() {
@@ -289,7 +275,7 @@ mod tests {
             let now = Now { moment: Moment::START + Duration::from_secs(at_s), unix_s: 0 };
             let said = (0..10_000).filter(|_| voice.may_speak(now, Kind::Done)).count();
             assert!(voice.may_speak(now, Kind::Failed), "a failure is hidden");
-            (said, voice.windows[Kind::Done as usize].left_out)
+            (said, voice.windows[Kind::Done as usize].left_out())
         };
         let most = limits::LOG_LINES_PER_WINDOW as usize;
         assert_eq!(said(true, 1), (most, 10_000 - most as u64));

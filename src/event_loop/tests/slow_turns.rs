@@ -1,0 +1,82 @@
+//! Turns that keep everybody waiting, and the log that tells of them.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use super::system::Virtual;
+use super::{Echo, settle, world};
+use crate::event_loop::EventLoop;
+use crate::limits;
+
+thread_local! {
+    /// What was logged by the test on this thread.
+    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Catcher;
+
+impl log::Log for Catcher {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            LOGGED.with_borrow_mut(|logged| logged.push(format!("{}: {}", record.level(), record.args())));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn logged() -> Vec<String> {
+    LOGGED.take()
+}
+
+/// A world whose log is caught.
+fn logged_world() -> (Virtual, EventLoop<Virtual, Echo>) {
+    // Another test may have been the first.
+    let _ = log::set_logger(&Catcher);
+    log::set_max_level(log::LevelFilter::Warn);
+    world()
+}
+
+#[test]
+fn a_turn_that_took_too_long_is_logged_with_what_it_did() {
+    let (net, mut event_loop) = logged_world();
+    let keys: Vec<usize> = (0..2).map(|_| net.connect()).collect();
+    settle(&mut event_loop);
+    assert_eq!(logged(), [""; 0]);
+    net.0.borrow_mut().write_takes = limits::SLOW_TURN / 2;
+    net.send(keys[0], b"hello");
+    net.send(keys[1], b"you");
+    settle(&mut event_loop);
+    assert_eq!(logged(), [""; 0], "as long as it may take is not too long");
+    net.0.borrow_mut().write_takes += Duration::from_millis(1);
+    net.send(keys[0], b"hello");
+    net.send(keys[1], b"you");
+    net.give_room(keys[1], 2);
+    settle(&mut event_loop);
+    let line = "WARN: a turn took 52 ms: 2 events, 0 accepts, 2 reads of 8 bytes, 2 writes of 7 bytes, \
+                1 to a full socket, 0 closes, 0 left over for the next turn";
+    assert_eq!(logged(), [line]);
+}
+
+#[test]
+fn slow_turns_do_not_fill_the_log() {
+    let (net, mut event_loop) = logged_world();
+    let key = net.connect();
+    settle(&mut event_loop);
+    net.0.borrow_mut().write_takes = limits::SLOW_TURN + Duration::from_millis(1);
+    let turns = 1000;
+    for _ in 0..turns {
+        net.send(key, b"a");
+        settle(&mut event_loop);
+    }
+    let lines = logged();
+    let took = limits::SLOW_TURN * turns;
+    let windows = took.div_duration_f64(limits::LOG_WINDOW).ceil() as usize;
+    assert!(lines.len() <= (windows + 1) * (limits::LOG_LINES_PER_WINDOW as usize + 1), "{}", lines.len());
+    let told = "lines like the next were left out";
+    assert!(lines.iter().any(|line| line.starts_with("WARN: log: ") && line.ends_with(told)), "{lines:?}");
+}
