@@ -62,6 +62,7 @@ impl Chat {
                     return bytes.len();
                 }
                 Decoded::TooLong { consumed } => {
+                    session.has_spoken = true;
                     done += consumed;
                     self.count_input(id, consumed, 0);
                     self.refuse_long_line(id);
@@ -112,7 +113,6 @@ impl Chat {
     fn count_input(&mut self, id: ConnectionId, bytes: usize, lines: u64) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.bytes_in += bytes as u64;
-        session.has_spoken = true;
         if !session.is_console() {
             self.counters.bytes_in += bytes as u64;
             self.counters.lines_in += lines;
@@ -137,7 +137,7 @@ impl Chat {
     }
 
     fn handle_clean_line(&mut self, now: Now, id: ConnectionId, line: &[u8]) -> Flow {
-        let Some(session) = self.sessions.get(id) else { return Flow::Done };
+        let Some(session) = self.sessions.get_mut(id) else { return Flow::Done };
         if line.is_empty() {
             return Flow::Done;
         }
@@ -145,7 +145,8 @@ impl Chat {
             self.operate(now, id, &String::from_utf8_lossy(line));
             return Flow::Done;
         }
-        if !session.has_spoken && !self.config.is_raw() && looks_like_http(line) {
+        let is_first = !std::mem::replace(&mut session.has_spoken, true);
+        if is_first && !self.config.is_raw() && looks_like_http(line) {
             self.refuse_protocol(now, id, "HTTP; this is a chat server");
             return Flow::Done;
         }
@@ -243,11 +244,12 @@ impl Chat {
     }
 }
 
-/// Whether a first line is an HTTP request line (RFC 9112, section 3).
+/// Whether a first line is an HTTP request line (RFC 9112, section 3), whatever it asks for.
 fn looks_like_http(line: &[u8]) -> bool {
     let mut words = line.split(|byte| *byte == b' ');
-    let version = words.nth(2).unwrap_or_default();
-    begins_like_http(line) && version.starts_with(b"HTTP/") && words.next().is_none()
+    let method = words.next().unwrap_or_default();
+    let version = words.nth(1).unwrap_or_default();
+    is_method(method) && version.starts_with(b"HTTP/") && words.next().is_none()
 }
 
 /// Whether a first line that is too long to be seen whole begins as an HTTP request line does.
@@ -255,9 +257,12 @@ fn begins_like_http(line: &[u8]) -> bool {
     let mut words = line.split(|byte| *byte == b' ');
     let method = words.next().unwrap_or_default();
     let target = words.next().unwrap_or_default();
-    !method.is_empty()
-        && method.iter().all(u8::is_ascii_uppercase)
-        && (target.starts_with(b"/") || target.starts_with(b"*") || target.starts_with(b"http"))
+    is_method(method) && (target.starts_with(b"/") || target.starts_with(b"*") || target.starts_with(b"http"))
+}
+
+/// Whether it may be a method of HTTP: those that browsers know are upper case.
+fn is_method(word: &[u8]) -> bool {
+    !word.is_empty() && word.iter().all(u8::is_ascii_uppercase)
 }
 
 /// Whether first bytes are a TLS handshake record (RFC 8446, section 5.1).

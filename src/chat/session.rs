@@ -57,7 +57,7 @@ pub struct Session {
     pub is_ready: bool,
     /// Its socket is full, so it follows no room: see `Room`.
     pub is_lagging: bool,
-    /// It sent a line.
+    /// It sent a line that has something in it.
     pub has_spoken: bool,
     /// The operator's console that sees the chat.
     pub is_watching: bool,

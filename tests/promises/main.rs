@@ -9,3 +9,5 @@ mod harness;
 
 /// P1 to P6: newcomers, and a kernel that cannot take them.
 mod accepting;
+/// P43 and P44: browsers and TLS clients on the chat's port.
+mod protocols;

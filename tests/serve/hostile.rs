@@ -52,56 +52,6 @@ fn few_descriptors_mean_few_clients_and_a_word_to_the_next() {
 }
 
 #[test]
-fn a_browser_is_told_and_closed_and_nothing_of_it_is_said() {
-    let server = Server::bare(&[]);
-    let mut bob = server.join();
-    for request in [
-        "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        "POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n/nick evil\r\nhello\r\n",
-        "OPTIONS * HTTP/1.0\n\n",
-    ] {
-        let mut browser = server.join();
-        browser.send(request);
-        let lines = browser.rest_lines();
-        assert_eq!(lines, ["-- you speak HTTP; this is a chat server --"], "{request:?}");
-    }
-    assert!(bob.fence().is_empty());
-    let mut ann = server.join_as("ann");
-    assert_eq!(ann.echo("GET well soon"), "ann: GET well soon");
-    assert_eq!(ann.echo("GET / HTTP/1.1"), "ann: GET / HTTP/1.1", "who has spoken is no browser");
-}
-
-#[test]
-fn a_browser_with_a_long_address_gets_no_further() {
-    let server = Server::bare(&[]);
-    let mut bob = server.join();
-    let mut browser = server.join();
-    let path = "x".repeat(5000);
-    browser.send(format!("POST /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n/nick evil\r\nhello\r\n"));
-    browser.half_close();
-    browser.rest();
-    assert!(bob.fence().is_empty(), "a request's head or body was said");
-}
-
-/// The first bytes of a TLS client: a record header, a hello, and the extension `supported_groups`,
-/// whose number is 10, a line feed.
-const CLIENT_HELLO: &[u8] =
-    b"\x16\x03\x01\x00\x20\x01\x00\x00\x1c\x03\x03random bytes\x00\x0a\x00\x08\x00\x06\x00\x1d\x00\x17";
-
-#[test]
-fn a_tls_client_is_told_and_closed_and_nothing_of_it_is_said() {
-    let server = Server::bare(&[]);
-    let mut bob = server.join();
-    let without_line_feed = &CLIENT_HELLO[..20];
-    for hello in [without_line_feed, CLIENT_HELLO] {
-        let mut client = server.join();
-        client.send(hello);
-        assert_eq!(client.rest_lines(), ["-- you speak TLS; connect without it --"]);
-        assert!(bob.fence().is_empty(), "binary was said");
-    }
-}
-
-#[test]
 fn a_slow_drip_keeps_nobody_waiting() {
     let server = Server::bare(&[]);
     let mut ann = server.join_as("ann");
@@ -127,19 +77,6 @@ fn a_flood_keeps_nobody_waiting() {
     }
     flood.shutdown(std::net::Shutdown::Both).expect("open until now");
     writing.join().expect("the flood ends");
-}
-
-#[test]
-fn a_line_that_never_ends_costs_no_memory() {
-    let server = Server::bare(&[]);
-    let mut flood = server.join();
-    for _ in 0..400 {
-        flood.send(vec![b'x'; 64 * 1024]);
-    }
-    flood.expect("too long");
-    flood.send("\n");
-    assert_eq!(flood.echo("after"), format!("{}: after", flood.name));
-    assert!(resident_kib(&server) < 32 * 1024, "{} KiB", resident_kib(&server));
 }
 
 fn resident_kib(server: &Server) -> u64 {

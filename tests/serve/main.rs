@@ -31,5 +31,5 @@ mod ends;
 /// Peers and surroundings that mean harm.
 mod hostile;
 
-/// The programs that people really use: nc, telnet, socat, curl, openssl.
+/// The programs that people really use: nc, telnet, socat, python.
 mod tools;

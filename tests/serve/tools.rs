@@ -1,4 +1,4 @@
-//! The programs that people really use: nc, ncat, telnet, socat, curl, openssl, python.
+//! The programs that people really use: nc, ncat, telnet, socat, python.
 
 use std::process::{Child, Command, Stdio};
 
@@ -100,31 +100,6 @@ fn socat_speaks_to_the_unix_socket() {
     let lines = Tool::output(&script, &server);
     assert!(untimed(&lines[1]).ends_with(": hi"), "{lines:?}");
     assert!(untimed(&ann.line()).ends_with(": hi"));
-}
-
-#[test]
-fn curl_is_told_that_this_is_no_web_server() {
-    if !is_installed("curl") {
-        return;
-    }
-    let server = Server::bare(&[]);
-    let mut ann = server.join();
-    let script = "curl -s --http0.9 --max-time 20 -d '/nick evil' \"http://$1:$2/\"";
-    let lines = Tool::output(script, &server);
-    assert!(lines.last().is_some_and(|line| line.contains("you speak HTTP")), "{lines:?}");
-    assert!(ann.fence().is_empty());
-}
-
-#[test]
-fn openssl_is_told_that_there_is_no_tls() {
-    if !is_installed("openssl") {
-        return;
-    }
-    let server = Server::bare(&[]);
-    let mut ann = server.join();
-    Tool::output("exec openssl s_client -connect \"$1:$2\" 2>&1", &server);
-    assert!(ann.fence().is_empty(), "its hello was said");
-    assert!(ann.ask("/who").contains("-- 1 in lobby"));
 }
 
 #[test]
