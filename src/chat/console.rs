@@ -236,6 +236,11 @@ impl Chat {
     }
 
     fn watch(&mut self, now: Now, console: ConnectionId) {
+        if self.config.is_raw() {
+            // A stranger's bytes would command the operator's terminal (P36).
+            return self
+                .reply(console, "watch: --format raw cleans nothing that people say: connect a client\n");
+        }
         let Some(session) = self.sessions.get_mut(console) else { return };
         session.is_watching = !session.is_watching;
         if session.is_watching {

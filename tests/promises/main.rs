@@ -9,5 +9,11 @@ mod harness;
 
 /// P1 to P6: newcomers, and a kernel that cannot take them.
 mod accepting;
+/// P38 to P42: commands that would reach too many, come too fast, or come when nobody expects them.
+mod commands;
+/// P30 to P32: lines that do not end, lines that do not come, lines that come byte by byte.
+mod framing;
 /// P43 and P44: browsers and TLS clients on the chat's port.
 mod protocols;
+/// P33 to P36: bytes that would be more than text where they arrive.
+mod text;

@@ -69,24 +69,6 @@ fn a_line_of_exactly_the_longest_length_is_said() {
 }
 
 #[test]
-fn a_longer_line_is_refused_once_and_the_next_is_said() {
-    let server = Server::bare(&["--max-line", "64"]);
-    let (mut ann, mut bob) = (server.join_as("ann"), server.join_as("bob"));
-    for length in [65, 66, 67, 200, 20_000, 200_000] {
-        for end in ["\n", "\r\n"] {
-            ann.send(format!("{}{end}after {length}\n", "x".repeat(length)));
-            assert_eq!(
-                ann.line(),
-                "-- that line was too long and was not sent: 64 bytes at most (--max-line) --",
-                "{length}"
-            );
-            assert_eq!(untimed(&ann.line()), format!("ann: after {length}"));
-            assert_eq!(untimed(&bob.line()), format!("ann: after {length}"));
-        }
-    }
-}
-
-#[test]
 fn a_long_line_in_single_bytes_is_refused_too() {
     let server = Server::bare(&["--max-line", "16"]);
     let mut ann = server.join_as("ann");
