@@ -118,15 +118,24 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             return;
         }
         let connection = &mut self.connections[id.slot()];
+        connection.is_stall_watched = false;
         let has_sent = std::mem::take(&mut connection.has_sent);
         let has_taken = std::mem::take(&mut connection.has_taken);
         if !connection.is_blocked {
             return;
         }
         if has_sent || has_taken {
-            self.deadlines.set(now.moment + self.linger.duration(), Timer::Stall(id));
+            self.watch_stall(now, id);
         } else {
             self.cut_off(id.slot());
+        }
+    }
+
+    /// Has a deadline look whether a peer that will send no more still reads: one, however often its socket
+    /// is full.
+    pub(super) fn watch_stall(&mut self, now: Now, id: ConnectionId) {
+        if !std::mem::replace(&mut self.connections[id.slot()].is_stall_watched, true) {
+            self.deadlines.set(now.moment + self.linger.duration(), Timer::Stall(id));
         }
     }
 

@@ -42,6 +42,8 @@ pub(super) struct Connection<S> {
     pub(super) is_blocked: bool,
     /// A deadline will try to write again.
     pub(super) is_retrying: bool,
+    /// A deadline will look whether its peer has stopped reading.
+    pub(super) is_stall_watched: bool,
     /// The peer sent bytes since the last deadline that looked.
     pub(super) has_sent: bool,
     /// The peer took bytes since the last deadline that looked.
@@ -68,6 +70,7 @@ impl<S> Connection<S> {
             is_pending: false,
             is_blocked: false,
             is_retrying: false,
+            is_stall_watched: false,
             has_sent: false,
             has_taken: false,
             is_always_readable: false,

@@ -79,7 +79,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         if !connection.is_blocked {
             connection.is_blocked = true;
             if connection.is_read_closed {
-                self.deadlines.set(now.moment + self.linger.duration(), Timer::Stall(id));
+                self.watch_stall(now, id);
             }
             // Asking has the system look at once: room that came since the write is told too.
             self.set_interest(id.slot());

@@ -300,10 +300,10 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                     && !std::mem::replace(&mut connection.is_read_closed, true)
                     && connection.is_blocked
                 {
-                    self.deadlines.set(now.moment + self.linger.duration(), Timer::Stall(id));
+                    self.watch_stall(now, id);
                 }
                 if event.is_readable {
-                    connection.is_readable = true;
+                    self.connections[slot].is_readable = true;
                     self.make_pending(id);
                 }
                 if event.is_writable {

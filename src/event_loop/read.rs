@@ -11,8 +11,8 @@ use super::io::Io;
 use crate::engine::{Engine, Now};
 use crate::limits;
 
-/// Kept input below which its memory is not worth giving back.
-const KEPT_BYTES_MIN: usize = 256;
+/// Kept input below which its memory is not worth giving back, nor taking in smaller pieces.
+pub(super) const KEPT_BYTES_MIN: usize = 256;
 
 impl<I: Io, E: Engine> EventLoop<I, E> {
     pub(super) fn read_pending(&mut self, now: Now) {
@@ -115,6 +115,10 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             }
             Entry::Occupied(mut kept) => {
                 let input = kept.get_mut();
+                // Not doubled: ten thousand peers may each have so much kept.
+                if input.capacity() - input.len() < fresh.len() {
+                    input.reserve_exact(fresh.len().max(KEPT_BYTES_MIN));
+                }
                 input.extend_from_slice(fresh);
                 let consumed = self.engine.handle_bytes(now, id, input);
                 if consumed < input.len() {

@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::io::Source;
-use super::{End, EventLoop, Linger};
+use super::{End, EventLoop, Linger, read};
 use crate::chat::Chat;
 use crate::chat::config::Config;
 use crate::engine::{Action, Endpoint, Engine, Moment, Peer, Reason, TurnReport};
@@ -314,6 +314,43 @@ fn a_peer_that_neither_sends_nor_reads_any_more_is_closed() {
     assert!(net.with(stalled, |socket| socket.is_gone));
     assert!(!net.with(slow, |socket| socket.is_gone), "who reads, however slowly, is waited for");
     assert_eq!(event_loop.engine.closed, [(1, Reason::LingerExpired)]);
+}
+
+#[test]
+fn a_half_closed_peer_whose_socket_fills_again_and_again_costs_one_deadline() {
+    let (net, mut event_loop) = world();
+    event_loop.engine.outlives_eof = true;
+    let key = net.connect();
+    settle(&mut event_loop);
+    net.finish(key);
+    settle(&mut event_loop);
+    let id = *event_loop.engine.waiting.keys().next().expect("it is there");
+    for _ in 0..100 {
+        net.give_room(key, 0);
+        event_loop.engine.waiting.insert(id, b"more".to_vec());
+        event_loop.engine.ready.push_back(id);
+        settle(&mut event_loop);
+        net.give_room(key, 100);
+        settle(&mut event_loop);
+    }
+    assert!(net.received(key).ends_with("moremore"));
+    assert_eq!(event_loop.deadlines.count(), 1);
+}
+
+#[test]
+fn the_beginning_of_a_long_line_takes_little_more_memory_than_its_own() {
+    let net = Virtual::default();
+    let config = Config { line_bytes_max: 65_536, ..Config::default() };
+    let mut event_loop = EventLoop::new(net.clone(), Chat::new(config), Linger::InAll(LINGER));
+    event_loop.listen(()).expect("the virtual system listens");
+    let key = net.connect();
+    settle(&mut event_loop);
+    for chunk in 1..=65 {
+        net.send(key, &[b'x'; 1000]);
+        settle(&mut event_loop);
+        let kept: Vec<usize> = event_loop.inputs.values().map(Vec::capacity).collect();
+        assert!(kept.len() == 1 && kept[0] <= chunk * 1000 + read::KEPT_BYTES_MIN, "{kept:?}");
+    }
 }
 
 #[test]
