@@ -168,10 +168,23 @@ pub const NICK_BYTES_MAX: usize = 32;
 /// Bytes of a room's name.
 pub const ROOM_NAME_BYTES_MAX: usize = 32;
 
-/// Bytes of replies that wait for a client, beyond which its commands wait too.
+/// `--private-bytes`: bytes of replies that wait for a client, beyond which its commands wait too.
 pub const PRIVATE_BYTES_MAX: usize = 16 * 1024;
 
-/// The same for the operator, whose table of clients is long.
+/// The least that `--private-bytes` takes.
+pub const PRIVATE_BYTES_MIN: usize = 1024;
+
+/// Bytes of a room's announcements that wait for space in its log, beyond which what would add to them
+/// waits too.
+pub const ANNOUNCEMENT_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes of the reason that an operator gives to whom is kicked.
+pub const KICK_REASON_BYTES_MAX: usize = 256;
+
+/// The same as [`PRIVATE_BYTES_MAX`] for the chat's operator; one more table may follow.
+pub const OPERATOR_PRIVATE_BYTES_MAX: usize = 256 * 1024;
+
+/// The same for the operator of `ask`, whose table of questions is long.
 pub const CONSOLE_PRIVATE_BYTES_MAX: usize = 4 << 20;
 
 /// Spans of its own messages that a sender's session holds to skip under `--no-echo`, beyond which

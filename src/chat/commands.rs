@@ -92,6 +92,7 @@ impl Chat {
                 }
             };
         };
+        let paid_before = self.sessions.get(id).map(|session| session.paid_at_ns);
         if self.pay(now, id, command.cost_lines) == Flow::Wait {
             return Flow::Wait;
         }
@@ -103,7 +104,11 @@ impl Chat {
             self.tell(id, &format!("usage: /{} {}", command.name, command.arguments));
             return Flow::Done;
         }
-        (command.run)(self, now, id, rest)
+        let flow = (command.run)(self, now, id, rest);
+        if let (Flow::Wait, Some(session), Some(paid)) = (flow, self.sessions.get_mut(id), paid_before) {
+            session.paid_at_ns = paid;
+        }
+        flow
     }
 
     fn unknown(&mut self, id: ConnectionId, name: &str) {
@@ -140,6 +145,9 @@ impl Chat {
     }
 
     fn nick(&mut self, now: Now, id: ConnectionId, name: &str) -> Flow {
+        if self.wait_to_announce(id) == Flow::Wait {
+            return Flow::Wait;
+        }
         let Some(session) = self.sessions.get(id) else { return Flow::Done };
         let before = session.to_string();
         let claimed = match session.nick() {
@@ -281,7 +289,7 @@ impl Chat {
             return Flow::Done;
         };
         let (from, to_name) = (from.to_string(), to.to_string());
-        if to.private_bytes() + text.len() > limits::PRIVATE_BYTES_MAX {
+        if to.private_bytes() + text.len() > self.config.private_bytes_max {
             self.counters.limits_met.count(Limit::PrivateBytes);
             self.tell(id, &format!("{to_name} is not reading: not delivered"));
             return Flow::Done;

@@ -63,6 +63,8 @@ pub struct Config {
     pub log_bytes_max: usize,
     /// Bytes of a line without its end.
     pub line_bytes_max: usize,
+    /// Bytes of replies that wait for a client, beyond which its lines wait too.
+    pub private_bytes_max: usize,
     /// Clients at the same time.
     pub clients_max: usize,
     /// Clients from one address; loopback and Unix sockets are exempt.
@@ -98,6 +100,7 @@ impl Default for Config {
             slow: SlowPolicy::Skip,
             log_bytes_max: limits::LOG_BYTES_MAX,
             line_bytes_max: limits::LINE_BYTES_MAX,
+            private_bytes_max: limits::PRIVATE_BYTES_MAX,
             clients_max: 1024,
             clients_per_ip_max: limits::CLIENTS_PER_IP_MAX,
             rooms_max: limits::ROOMS_MAX,

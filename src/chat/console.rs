@@ -7,9 +7,12 @@ use std::fmt::Write as _;
 
 use ::log::info;
 
+use crate::codec::text;
 use crate::engine::{ConnectionId, Now, Reason};
+use crate::limits;
 
 use super::Chat;
+use super::input::Flow;
 use super::limit::Limit;
 use super::log::Kind;
 use super::render::{self, Message};
@@ -32,14 +35,18 @@ anything else      the threads and the table of clients
 
 impl Chat {
     /// Runs a line of the operator's.
-    pub(super) fn operate(&mut self, now: Now, id: ConnectionId, line: &str) {
+    pub(super) fn operate(&mut self, now: Now, id: ConnectionId, line: &str) -> Flow {
         let (name, rest) = line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
         let rest = rest.trim();
         match name {
-            "quit" => return self.stop(now),
+            "quit" => {
+                self.stop(now);
+                return Flow::Done;
+            }
             "" => {}
             "clients" => self.reply_clients(now, id),
             "rooms" => self.reply_rooms(id),
+            "say" if self.wait_to_announce_everywhere(id) == Flow::Wait => return Flow::Wait,
             "say" => self.say_everywhere(now, id, rest),
             "kick" => self.kick(now, id, rest),
             "stats" => self.reply_stats(now, id),
@@ -51,6 +58,7 @@ impl Chat {
             }
         }
         self.prompt();
+        Flow::Done
     }
 
     /// Asks for the next line, where somebody sits before the console.
@@ -228,7 +236,8 @@ impl Chat {
         else {
             return self.reply(console, &format!("kick: {who}: no such client; clients lists them\n"));
         };
-        let reason = if why.is_empty() { String::new() } else { format!(": {}", why.trim()) };
+        let why = text::truncate_at_char(why.trim(), limits::KICK_REASON_BYTES_MAX);
+        let reason = if why.is_empty() { String::new() } else { format!(": {why}") };
         info!("client {}: {name}: kicked by the operator{reason}", target.serial());
         self.tell(target, &format!("the operator closed your connection{reason}"));
         self.leave(now, target, Reason::Kicked);

@@ -30,7 +30,7 @@ impl Chat {
                 return bytes.len();
             }
             session.active_at = now.moment;
-            if let Some(limit) = session.must_read_first() {
+            if let Some(limit) = session.must_read_first(self.config.private_bytes_max) {
                 self.counters.limits_met.count(limit);
                 break;
             }
@@ -85,7 +85,7 @@ impl Chat {
         }
         let before = session.decoder;
         if let Some(line) = session.decoder.decode_last(rest) {
-            let limit = session.must_read_first();
+            let limit = session.must_read_first(self.config.private_bytes_max);
             limit.into_iter().for_each(|limit| self.counters.limits_met.count(limit));
             if limit.is_some() || self.handle_line(now, id, line) == Flow::Wait {
                 if let Some(session) = self.sessions.get_mut(id) {
@@ -105,7 +105,7 @@ impl Chat {
     /// Called when output was taken: the opposite of `Session::must_read_first`.
     pub(super) fn resume_reader(&mut self, id: ConnectionId) {
         let Some(session) = self.sessions.get(id) else { return };
-        if session.pause == Pause::Output && session.has_read_enough() {
+        if session.pause == Pause::Output && session.has_read_enough(self.config.private_bytes_max) {
             self.resume(id, Pause::Output);
         }
     }
@@ -142,8 +142,7 @@ impl Chat {
             return Flow::Done;
         }
         if session.is_console() {
-            self.operate(now, id, &String::from_utf8_lossy(line));
-            return Flow::Done;
+            return self.operate(now, id, &String::from_utf8_lossy(line));
         }
         let is_first = !std::mem::replace(&mut session.has_spoken, true);
         if is_first && !self.config.is_raw() && looks_like_http(line) {

@@ -122,8 +122,9 @@ impl Limit {
             Limit::NoticeMembers => {
                 row("notice_members", "--notice-members", "members", "no joins, leaves and renames")
             }
-            Limit::PrivateBytes => fixed(
+            Limit::PrivateBytes => row(
                 "private_bytes",
+                "--private-bytes",
                 "bytes",
                 "nothing: its lines wait until it reads; a /msg to it is not delivered, and the sender told",
             ),

@@ -72,7 +72,7 @@ impl Log {
             base: Cursor::default(),
             end: Cursor::default(),
             bytes_max,
-            records_max: (bytes_max / limits::LOG_BYTES_PER_RECORD_MIN).max(limits::LOG_RECORDS_MIN),
+            records_max: records_max(bytes_max),
         }
     }
 
@@ -128,6 +128,10 @@ impl Log {
         if self.bytes.capacity() < self.bytes.len() + length {
             let doubled = (2 * self.bytes.capacity()).min(self.bytes_max);
             self.bytes.reserve_exact(doubled.max(self.bytes.len() + length) - self.bytes.len());
+        }
+        if self.marks.len() == self.marks.capacity() {
+            let doubled = (2 * self.marks.len()).clamp(MARKS_MIN, self.records_max);
+            self.marks.reserve_exact(doubled - self.marks.len());
         }
         self.marks.push_back(Mark::new(self.end.offset, kind));
         for part in parts {
@@ -228,6 +232,20 @@ impl Log {
     }
 }
 
+/// Marks that a log begins with; [`limits::LOG_RECORDS_MIN`] is more.
+const MARKS_MIN: usize = 4;
+
+/// Bytes of memory that a log of `bytes_max` can hold: its bytes, and a mark for each record.
+#[must_use]
+pub const fn memory_bytes_max(bytes_max: usize) -> usize {
+    bytes_max + records_max(bytes_max) * size_of::<Mark>()
+}
+
+const fn records_max(bytes_max: usize) -> usize {
+    let records = bytes_max / limits::LOG_BYTES_PER_RECORD_MIN;
+    if records > limits::LOG_RECORDS_MIN { records } else { limits::LOG_RECORDS_MIN }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,6 +281,18 @@ mod tests {
             log.append(Kind::Message, &[b"\n"]);
         }
         assert_eq!(log.messages(), 4096);
+        assert!(log.capacity_bytes() <= memory_bytes_max(1 << 16), "{}", log.capacity_bytes());
+    }
+
+    #[test]
+    fn a_log_takes_no_more_memory_than_it_says_whatever_its_size() {
+        for bytes_max in [1000, 100_000] {
+            let mut log = Log::new(bytes_max);
+            for n in 0..20_000 {
+                log.append(Kind::Message, &[&[b'x'; 16][..1 + n % 16]]);
+                assert!(log.capacity_bytes() <= memory_bytes_max(bytes_max), "{}", log.capacity_bytes());
+            }
+        }
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub struct Chat {
     offered: Offered,
     actions: VecDeque<Action>,
     deadlines: Deadlines<Timer>,
+    /// Which deadlines are set for the room in each slot.
+    room_timers: Vec<RoomTimers>,
     stamp: Stamp,
     /// Scratch for the line being handled, so that a line costs no allocation.
     line: Vec<u8>,
@@ -102,6 +104,26 @@ enum Timer {
     Wait(RoomId),
     /// A burst's memory can be given back.
     Shrink(RoomId),
+}
+
+/// One deadline of a kind for each slot of rooms is enough: each handler looks whether it is due yet. It
+/// outlives its room, and serves the next one there.
+#[derive(Clone, Copy, Debug, Default)]
+struct RoomTimers {
+    flush: bool,
+    wait: bool,
+    shrink: bool,
+}
+
+impl RoomTimers {
+    fn of(&mut self, timer: Timer) -> Option<&mut bool> {
+        match timer {
+            Timer::Flush(_) => Some(&mut self.flush),
+            Timer::Wait(_) => Some(&mut self.wait),
+            Timer::Shrink(_) => Some(&mut self.shrink),
+            Timer::Refill(_) | Timer::Idle(_) => None,
+        }
+    }
 }
 
 /// What is counted for `--max-per-ip`: an IPv4 address, or the /64 of an IPv6 one.
@@ -178,6 +200,7 @@ impl Chat {
             offered: Offered::Nothing,
             actions: VecDeque::new(),
             deadlines: Deadlines::new(),
+            room_timers: Vec::new(),
             line: Vec::new(),
             name: String::new(),
             named: None,
@@ -389,6 +412,12 @@ impl Engine for Chat {
 
     fn handle_timeout(&mut self, now: Now) {
         while let Some(timer) = self.deadlines.poll_due(now.moment) {
+            if let Timer::Flush(room) | Timer::Wait(room) | Timer::Shrink(room) = timer
+                && let Some(is_set) =
+                    self.room_timers.get_mut(room.index()).and_then(|timers| timers.of(timer))
+            {
+                *is_set = false;
+            }
             match timer {
                 Timer::Refill(id) => self.resume(id, Pause::Rate),
                 Timer::Idle(id) => self.check_idle(now, id),
@@ -403,10 +432,9 @@ impl Engine for Chat {
         self.announce(now);
         // Not only when something is due: with a long --idle, many can come and go before anything is.
         let sessions = &self.sessions;
-        let rooms = &self.rooms;
         self.deadlines.prune(|timer| match timer {
             Timer::Refill(id) | Timer::Idle(id) => sessions.get(*id).is_some(),
-            Timer::Flush(room) | Timer::Wait(room) | Timer::Shrink(room) => rooms.contains(room.index()),
+            Timer::Flush(_) | Timer::Wait(_) | Timer::Shrink(_) => true,
         });
         self.walk_flushes_left = limits::WALK_FLUSHES_PER_TURN_MAX;
     }

@@ -15,7 +15,7 @@ pub struct Outbox {
     items: VecDeque<Item>,
     /// Bytes of the front item's text that the socket took.
     front_written: usize,
-    /// Bytes of text in all items.
+    /// Bytes of text in all items, of the front one's also those that were written.
     bytes: usize,
 }
 
@@ -51,11 +51,15 @@ pub struct Span {
     pub is_history: bool,
 }
 
+/// Bytes that an item takes beside its text: its place in the queue, which grows by doubling; that of the span
+/// which leaving its room may put before it; and the room's note of whose spans read its log.
+pub const ITEM_BYTES: usize = 4 * size_of::<Item>() + 80;
+
 impl Outbox {
-    /// Bytes that what waits takes: its text, and each item's own.
+    /// Bytes of memory that what waits takes, or can come to take without anybody asking for more.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes + self.items.len() * size_of::<Item>()
+        self.bytes + self.items.len() * ITEM_BYTES
     }
 
     /// Whether nothing waits.
@@ -94,6 +98,8 @@ impl Outbox {
         let is_begun = self.items.len() == 1 && self.front_written > 0;
         match self.items.back_mut() {
             Some(Item { due: last_due, content: Content::Text(last) }) if *last_due == due && !is_begun => {
+                // Not doubled: what is counted is what it takes.
+                last.reserve_exact(text.len());
                 last.extend_from_slice(text);
             }
             _ => self.items.push_back(Item { due, content: Content::Text(text.to_vec()) }),
@@ -190,7 +196,6 @@ impl Outbox {
     pub fn advance(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.front_text().len());
         self.front_written += bytes;
-        self.bytes -= bytes;
         if self.front_text().is_empty() {
             self.pop_front();
         }
@@ -198,8 +203,8 @@ impl Outbox {
 
     /// Drops the front item.
     pub fn pop_front(&mut self) -> Option<Item> {
-        self.bytes -= self.front_text().len();
         self.front_written = 0;
+        self.bytes -= self.front_text().len();
         let item = self.items.pop_front();
         if self.items.is_empty() {
             self.items = VecDeque::new();
@@ -226,6 +231,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_counted_is_what_it_takes() {
+        let mut outbox = Outbox::default();
+        for n in 0..2000_u64 {
+            outbox.push_text((n % 400 > 0).then_some((RoomId::new(0), n / 400)), b"a reply");
+            if n % 4 == 0 {
+                outbox.advance(5.min(outbox.front_text().len()));
+            }
+            let texts = outbox.items.iter().map(|item| match &item.content {
+                Content::Text(text) => text.capacity(),
+                Content::Span(_) => 0,
+            });
+            let takes = texts.sum::<usize>() + outbox.items.capacity() * size_of::<Item>();
+            // A queue has room for four from the start.
+            assert!(takes <= outbox.bytes() + 4 * size_of::<Item>(), "{takes} of {}", outbox.bytes());
+        }
+    }
+
+    #[test]
     fn replies_due_at_the_same_place_are_one_text() {
         let mut outbox = Outbox::default();
         outbox.push_text(None, b"one ");
@@ -233,7 +256,7 @@ mod tests {
         outbox.push_text(Some((RoomId::new(0), 7)), b"three");
         assert_eq!(outbox.front_text(), b"one two");
         outbox.advance(4);
-        assert_eq!((outbox.front_text(), outbox.bytes), (&b"two"[..], 8));
+        assert_eq!((outbox.front_text(), outbox.bytes), (&b"two"[..], 12), "its memory is still there");
         outbox.advance(3);
         outbox.push_front(b"gap ".to_vec());
         assert_eq!((outbox.front_text(), outbox.bytes), (&b"gap "[..], 9));

@@ -54,16 +54,14 @@ pub struct Room {
     pub waiting: Vec<ConnectionId>,
     /// Until when they wait for a member that lags, and the length of the record that waits.
     pub wait: Option<(Moment, usize)>,
-    /// A deadline will look at `wait`.
-    pub will_end_wait: bool,
     /// Whose outboxes have spans that read this log, and how many.
     pins: BTreeMap<ConnectionId, usize>,
     /// Consoles that watch: members that people do not see.
     pub watchers: usize,
+    /// It is in the `announcing` list.
+    pub is_announcing: bool,
     /// When its last member left.
     pub empty_since: Moment,
-    /// A deadline will look whether memory can be given back.
-    pub will_shrink: bool,
     members: Vec<u32>,
     following: usize,
     unvisited: usize,
@@ -145,11 +143,10 @@ impl Room {
             announcements: Vec::new(),
             waiting: Vec::new(),
             wait: None,
-            will_end_wait: false,
             pins: BTreeMap::new(),
             watchers: 0,
             empty_since: Moment::START,
-            will_shrink: false,
+            is_announcing: false,
             members: Vec::new(),
             following: 0,
             unvisited: 0,
@@ -241,6 +238,13 @@ impl Room {
     #[must_use]
     pub fn is_pinned(&self) -> bool {
         !self.pins.is_empty()
+    }
+
+    /// Whether so many announcements wait that what would add to them has to wait, too.
+    #[must_use]
+    pub fn is_behind_with_announcements(&self) -> bool {
+        let bytes = self.announcements.iter().map(|waiting| waiting.text.len() + size_of::<Announcement>());
+        bytes.sum::<usize>() >= limits::ANNOUNCEMENT_BYTES_MAX
     }
 
     /// Begins a walk over those who follow.

@@ -15,7 +15,7 @@ use super::render::{self, Message};
 use super::room::{Announcement, Flush, Roll, Room, SHRINK_AFTER};
 use super::room_id::RoomId;
 use super::session::{Extras, Membership, Pause};
-use super::{Chat, FIRST_ROOM, Timer};
+use super::{Chat, FIRST_ROOM, RoomTimers, Timer};
 
 impl Chat {
     /// Makes the session a member of a room, which becomes its current one, and shows it the history.
@@ -46,7 +46,7 @@ impl Chat {
         } else {
             room.left_first |= room.joined.is_empty() && !room.left.is_empty();
             room.joined.add(id, &session);
-            self.announcing.push(room_id);
+            self.announce_soon(room_id);
         }
         self.make_ready(id);
     }
@@ -73,11 +73,13 @@ impl Chat {
             room.watchers -= 1;
         } else {
             room.left.add(id, name);
-            self.announcing.push(room_id);
         }
         room.waiting.retain(|waiting| *waiting != id);
         if room.waiting.is_empty() {
             room.wait = None;
+        }
+        if !is_watcher {
+            self.announce_soon(room_id);
         }
         self.make_ready(id);
         self.resume_waiting(room_id);
@@ -170,11 +172,14 @@ impl Chat {
     fn skip(&mut self, id: ConnectionId, skip: Skip) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let skips = &mut session.extras_mut().skips;
+        let has_many = skips.len() >= limits::SKIPPED_SPANS_MAX;
         match skips.back_mut() {
             Some(last) if last.room == skip.room && last.to == skip.from => {
                 last.to = skip.to;
                 last.messages += skip.messages;
             }
+            // Who has that many may as well read a notice of what it did itself.
+            _ if skip.messages == 0 && has_many => {}
             _ => skips.push_back(skip),
         }
     }
@@ -195,7 +200,7 @@ impl Chat {
             self.begin_walk(room_id);
         } else {
             room.flush = Flush::Held;
-            self.deadlines.set(now.moment + self.config.coalesce, Timer::Flush(room_id));
+            self.set_room_timer(now.moment + self.config.coalesce, room_id, Timer::Flush(room_id));
         }
     }
 
@@ -224,9 +229,7 @@ impl Chat {
         {
             let until = now.moment + patience;
             room.wait = Some((until, length));
-            if !std::mem::replace(&mut room.will_end_wait, true) {
-                self.deadlines.set(until, Timer::Wait(room_id));
-            }
+            self.set_room_timer(until, room_id, Timer::Wait(room_id));
         }
     }
 
@@ -250,12 +253,10 @@ impl Chat {
     /// The senders waited long enough for the slow.
     pub(super) fn end_wait(&mut self, now: Now, room_id: RoomId) {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
-        room.will_end_wait = false;
         let Some((until, length)) = room.wait else { return };
         if until > now.moment {
             // The wait that the deadline was set for is over, and another began.
-            room.will_end_wait = true;
-            self.deadlines.set(until, Timer::Wait(room_id));
+            self.set_room_timer(until, room_id, Timer::Wait(room_id));
             return;
         }
         room.wait = None;
@@ -288,15 +289,32 @@ impl Chat {
     pub(super) fn announce(&mut self, now: Now) {
         let mut rooms = std::mem::take(&mut self.announcing);
         rooms.sort_unstable();
-        rooms.dedup();
-        rooms.retain(|room| self.announce_in(now, *room));
-        rooms.append(&mut self.announcing);
-        self.announcing = rooms;
+        for room_id in rooms {
+            let Some(room) = self.rooms.get_mut(room_id.index()) else { continue };
+            room.is_announcing = false;
+            if self.announce_in(now, room_id) {
+                self.announce_soon(room_id);
+            }
+        }
+    }
+
+    /// Has the room's announcements made at the end of the turn.
+    fn announce_soon(&mut self, room_id: RoomId) {
+        if let Some(room) = self.rooms.get_mut(room_id.index())
+            && !std::mem::replace(&mut room.is_announcing, true)
+        {
+            self.announcing.push(room_id);
+        }
     }
 
     /// Returns whether something is left to be said when there is space.
     fn announce_in(&mut self, now: Now, room_id: RoomId) -> bool {
-        self.close_rolls(room_id);
+        let Some(room) = self.rooms.get(room_id.index()) else { return false };
+        // Rolls can wait, and grow no longer; closed ones could not.
+        let keeps_rolls = room.is_behind_with_announcements();
+        if !keeps_rolls {
+            self.close_rolls(room_id);
+        }
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return false };
         let mut pending = std::mem::take(&mut room.announcements).into_iter();
         while let Some(announcement) = pending.next() {
@@ -318,7 +336,48 @@ impl Chat {
             }
             self.flush_room(now, room_id);
         }
-        false
+        keeps_rolls
+    }
+
+    /// Makes who would have something announced in its rooms wait, where one is behind with that.
+    pub(super) fn wait_to_announce(&mut self, id: ConnectionId) -> Flow {
+        let Some(session) = self.sessions.get(id) else { return Flow::Done };
+        let rooms: Vec<RoomId> = session.memberships().map(|membership| membership.room).collect();
+        self.wait_for_announcements(id, rooms)
+    }
+
+    /// The same in all rooms.
+    pub(super) fn wait_to_announce_everywhere(&mut self, id: ConnectionId) -> Flow {
+        let rooms: Vec<RoomId> = self.rooms.iter().map(|(_, room)| room.id).collect();
+        self.wait_for_announcements(id, rooms)
+    }
+
+    fn wait_for_announcements(&mut self, id: ConnectionId, rooms: Vec<RoomId>) -> Flow {
+        for room_id in rooms {
+            if let Some(room) = self.rooms.get_mut(room_id.index())
+                && room.is_behind_with_announcements()
+                && let Some(session) = self.sessions.get_mut(id)
+            {
+                session.pause = Pause::Room;
+                room.waiting.push(id);
+                self.counters.limits_met.count(Limit::LogSpace);
+                return Flow::Wait;
+            }
+        }
+        Flow::Done
+    }
+
+    /// Sets a deadline for a room, where none of its kind is set.
+    fn set_room_timer(&mut self, at: Moment, room_id: RoomId, timer: Timer) {
+        let slot = room_id.index();
+        if self.room_timers.len() <= slot {
+            self.room_timers.resize_with(slot + 1, RoomTimers::default);
+        }
+        if let Some(is_set) = self.room_timers[slot].of(timer)
+            && !std::mem::replace(is_set, true)
+        {
+            self.deadlines.set(at, timer);
+        }
     }
 
     /// Turns who joined and who left so far into announcements, so that what comes next comes after.
@@ -351,7 +410,7 @@ impl Chat {
         self.close_rolls(room_id);
         if let Some(room) = self.rooms.get_mut(room_id.index()) {
             room.announcements.push(announcement);
-            self.announcing.push(room_id);
+            self.announce_soon(room_id);
         }
     }
 
@@ -400,22 +459,24 @@ impl Chat {
         debug_assert_ne!(&*room.name, FIRST_ROOM);
         self.room_ids.remove(&room.name);
         self.walking.retain(|walking| *walking != room_id);
+        self.announcing.retain(|announcing| *announcing != room_id);
+        for id in room.waiting {
+            self.resume(id, Pause::Room);
+        }
     }
 
     /// Looks later whether a burst's memory can be given back.
     pub(super) fn shrink_later(&mut self, now: Moment, room_id: RoomId) {
-        if let Some(room) = self.rooms.get_mut(room_id.index())
+        if let Some(room) = self.rooms.get(room_id.index())
             && room.may_shrink()
-            && !std::mem::replace(&mut room.will_shrink, true)
         {
-            self.deadlines.set(now + SHRINK_AFTER, Timer::Shrink(room_id));
+            self.set_room_timer(now + SHRINK_AFTER, room_id, Timer::Shrink(room_id));
         }
     }
 
     /// Gives back a burst's memory, once it is a while ago.
     pub(super) fn shrink(&mut self, room_id: RoomId) {
         if let Some(room) = self.rooms.get_mut(room_id.index()) {
-            room.will_shrink = false;
             room.trim(self.config.history_messages);
             room.shrink();
         }

@@ -186,11 +186,11 @@ impl Session {
 
     /// The limit by which so much waits for this session that its commands have to wait too: then they do.
     #[must_use]
-    pub fn must_read_first(&mut self) -> Option<Limit> {
+    pub fn must_read_first(&mut self, private_bytes_max: usize) -> Option<Limit> {
         let extras = self.extras.as_ref()?;
         let (limit, bytes_max) = match self.peer {
-            Peer::Console => (Limit::ConsoleBytes, limits::CONSOLE_PRIVATE_BYTES_MAX),
-            _ => (Limit::PrivateBytes, limits::PRIVATE_BYTES_MAX),
+            Peer::Console => (Limit::ConsoleBytes, limits::OPERATOR_PRIVATE_BYTES_MAX),
+            _ => (Limit::PrivateBytes, private_bytes_max),
         };
         let met = if extras.outbox.bytes() >= bytes_max {
             limit
@@ -205,10 +205,9 @@ impl Session {
 
     /// Whether its commands need not wait any more.
     #[must_use]
-    pub fn has_read_enough(&self) -> bool {
+    pub fn has_read_enough(&self, private_bytes_max: usize) -> bool {
         let Some(extras) = &self.extras else { return true };
-        extras.outbox.bytes() <= limits::PRIVATE_BYTES_MAX / 2
-            && extras.skips.len() <= limits::SKIPPED_SPANS_MAX / 2
+        extras.outbox.bytes() <= private_bytes_max / 2 && extras.skips.len() <= limits::SKIPPED_SPANS_MAX / 2
     }
 
     /// Bytes that waiting replies take.

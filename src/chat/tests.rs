@@ -1,5 +1,6 @@
 //! The engine driven by hand through its promises.
 
+mod bounds;
 mod regressions;
 mod world;
 

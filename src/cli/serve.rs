@@ -76,6 +76,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "BYTES", value_parser = parse::bytes)]
     max_line: Option<usize>,
 
+    /// Bytes of replies that wait for a client who does not read, beyond which its lines wait
+    #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = parse::bytes)]
+    private_bytes: usize,
+
     /// Rooms at the same time, the ones that are only remembered included
     #[arg(long, value_name = "N", default_value_t = limits::ROOMS_MAX)]
     max_rooms: usize,
@@ -154,6 +158,10 @@ fn config(arguments: &Arguments, descriptors: u64) -> Result<Config, String> {
     if !(1..=limits::SEND_BUFFER_BYTES_MAX).contains(&send_buffer) {
         return Err(format!("--send-buffer {send_buffer}: 1 to {} bytes", limits::SEND_BUFFER_BYTES_MAX));
     }
+    if arguments.private_bytes < limits::PRIVATE_BYTES_MIN {
+        let least = limits::PRIVATE_BYTES_MIN;
+        return Err(format!("--private-bytes {}: at least {least}", arguments.private_bytes));
+    }
     for (flag, value) in [
         ("--max-per-ip", arguments.max_per_ip),
         ("--max-rooms", arguments.max_rooms),
@@ -183,6 +191,7 @@ fn config(arguments: &Arguments, descriptors: u64) -> Result<Config, String> {
         slow: arguments.slow,
         log_bytes_max: log_bytes,
         line_bytes_max: max_line,
+        private_bytes_max: arguments.private_bytes,
         clients_max: service::clients_max(arguments.max_clients, descriptors)?,
         clients_per_ip_max: arguments.max_per_ip,
         rooms_max: arguments.max_rooms,

@@ -1,0 +1,108 @@
+//! What clients could make grow for as long as they like, and what holds it.
+
+use std::time::Duration;
+
+use super::*;
+use crate::limits;
+
+/// Anything may be sent at any speed.
+fn unpaced() -> Config {
+    Config { rate: None, history_messages: 0, ..Config::default() }
+}
+
+fn announcement_bytes(world: &World) -> usize {
+    world
+        .chat
+        .rooms
+        .iter()
+        .flat_map(|(_, room)| &room.announcements)
+        .map(|announcement| announcement.text.len() + size_of_val(announcement))
+        .sum()
+}
+
+#[test]
+fn a_thousand_renames_at_once_wait_for_each_other_and_are_all_told() {
+    let mut world = World::new(unpaced());
+    let (ann, bob) = (world.connect(), world.connect());
+    world.settle();
+    world.take(bob);
+    let names: String = (0..1000).map(|n| format!("/nick ann{n}\n")).collect();
+    world.send(ann, &names);
+    assert!(
+        announcement_bytes(&world) < limits::ANNOUNCEMENT_BYTES_MAX + 1024,
+        "{}",
+        announcement_bytes(&world)
+    );
+    while !world.sockets[&ann].unread.is_empty() {
+        world.settle();
+    }
+    world.settle();
+    let told = world.take(bob);
+    assert_eq!(told.matches(" is now ").count(), 1000);
+    assert!(told.ends_with("-- ann998 is now ann999 --\n"));
+}
+
+#[test]
+fn what_the_operator_pastes_waits_and_is_all_said() {
+    let mut world = World::new(unpaced());
+    let console = world.connect_from(Peer::Console).expect("there is one");
+    let ann = world.connect();
+    world.settle();
+    world.take(ann);
+    let paste: String = (0..1000).map(|n| format!("say {n}\n")).collect();
+    world.send(console, &paste);
+    assert!(
+        announcement_bytes(&world) < limits::ANNOUNCEMENT_BYTES_MAX + 1024,
+        "{}",
+        announcement_bytes(&world)
+    );
+    while !world.sockets[&console].unread.is_empty() {
+        world.settle();
+    }
+    world.settle();
+    assert_eq!(world.take(ann).matches("operator: ").count(), 1000);
+}
+
+#[test]
+fn rooms_that_come_and_go_leave_no_deadlines_behind() {
+    let config = Config { coalesce: Duration::from_secs(60), rooms_max: 4, ..unpaced() };
+    let mut world = World::new(config);
+    let ann = world.connect();
+    for n in 0..1000 {
+        world.send(ann, &format!("/join r{n}\nhello\n/leave\n"));
+        world.settle();
+    }
+    assert!(world.chat.deadlines.count() <= 3 * 4, "{}", world.chat.deadlines.count());
+    assert!(world.chat.announcing.len() <= 2);
+}
+
+#[test]
+fn a_turn_of_joins_and_leaves_is_one_entry_on_the_list_of_what_is_to_be_announced() {
+    let mut world = World::new(unpaced());
+    let (ann, bob) = (world.connect(), world.connect());
+    world.send(bob, "/join kitchen\n");
+    world.settle();
+    world.send(ann, &"/join kitchen\n/leave\n".repeat(500));
+    assert!(world.chat.announcing.len() <= 2, "{}", world.chat.announcing.len());
+}
+
+#[test]
+fn what_a_reader_is_not_shown_of_its_own_notices_is_bounded() {
+    let config = Config { rooms_per_client_max: 30, ..unpaced() };
+    let mut world = World::new(config);
+    let (ann, bob) = (world.connect(), world.connect());
+    for id in [ann, bob] {
+        for n in 0..19 {
+            world.send(id, &format!("/join r{n}\n"));
+            world.settle();
+        }
+    }
+    world.give_room(ann, 0);
+    for n in 0..30 {
+        world.send(ann, &format!("/nick ann{n}\n"));
+        world.send(bob, &format!("/nick bob{n}\n"));
+    }
+    world.settle();
+    let skips = world.chat.sessions.get(ann).and_then(|s| s.extras.as_ref()).map(|extras| extras.skips.len());
+    assert!(skips.is_some_and(|skips| skips > 0 && skips <= limits::SKIPPED_SPANS_MAX), "{skips:?}");
+}
