@@ -2,6 +2,8 @@
 //! faults of the kernel, of peers and of people. A test bears the number of its promise; README.md, "What it
 //! promises", lists both. One file for each kind of fault:
 
+/// A kernel that is made to fail.
+mod faults;
 /// The real binary and its peers, as the chat's tests have them.
 #[allow(dead_code)]
 #[path = "../serve/harness.rs"]
@@ -11,9 +13,15 @@ mod harness;
 mod accepting;
 /// P38 to P42: commands that would reach too many, come too fast, or come when nobody expects them.
 mod commands;
+/// P14 to P16: peers that end their side, break off, or are silently gone.
+mod ending;
 /// P30 to P32: lines that do not end, lines that do not come, lines that come byte by byte.
 mod framing;
 /// P43 and P44: browsers and TLS clients on the chat's port.
 mod protocols;
+/// P9 to P13: what the kernel says once, says in vain, or does not say at all.
+mod readiness;
 /// P33 to P36: bytes that would be more than text where they arrive.
 mod text;
+/// P7, P8, P17, P18 and P26: readers whose sockets take little, late or nothing.
+mod writing;

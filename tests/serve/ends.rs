@@ -10,20 +10,6 @@ use crate::harness::{Client, Directory, Server, shell, untimed};
 const CLOSING: &str = "-- the server is closing --";
 
 #[test]
-fn a_half_closed_client_gets_what_is_due_to_it_and_is_closed() {
-    let server = Server::bare(&[]);
-    let mut bob = server.join();
-    let mut ann = server.join();
-    ann.send("hello\n");
-    ann.half_close();
-    let said = format!("{}: hello", ann.name);
-    let lines = ann.rest_lines();
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    assert_eq!(untimed(&lines[0]), said);
-    assert_eq!(untimed(&bob.line()), said);
-}
-
-#[test]
 fn the_last_line_counts_without_an_end() {
     let server = Server::bare(&[]);
     let mut bob = server.join();
@@ -85,17 +71,6 @@ fn a_signal_is_heard_from_the_address_line_on() {
     let status = server.wait();
     assert_eq!(status.code(), Some(0), "{status}");
     assert!(!directory.file("chat").exists());
-}
-
-#[test]
-fn a_half_closed_client_who_never_reads_is_closed_after_linger() {
-    let mut server = Server::bare(&["--linger", "0.3", "--rate", "off", "--send-buffer", "8K"]);
-    let mut ann = server.join_with_little_room();
-    ann.send("/help\n".repeat(500));
-    ann.half_close();
-    // More answers than all buffers hold: they are never read, and no further byte will come.
-    server.log().until(" left: ");
-    drop(ann);
 }
 
 #[test]

@@ -216,12 +216,17 @@ impl Server {
 
     /// Connects with a receive buffer that is full almost at once, and reads the greeting.
     pub fn join_with_little_room(&self) -> Client {
+        self.connect_with_little_room().greeted()
+    }
+
+    /// The same without the greeting.
+    pub fn connect_with_little_room(&self) -> Client {
         let address: SocketAddr = self.addresses[0].parse().expect("a TCP address");
         let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
             .expect("a socket");
         socket.set_recv_buffer_size(2048).expect("a small buffer");
         socket.connect(&address.into()).expect("the server accepts");
-        Client::new(Stream::Tcp(socket.into())).greeted()
+        Client::new(Stream::Tcp(socket.into()))
     }
 }
 

@@ -3,9 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Server, command, raise_descriptor_limit, shell, untimed};
+use crate::harness::{Client, Server, command, shell};
 
 #[test]
 fn a_reset_costs_one_member_and_nobody_else() {
@@ -18,20 +17,6 @@ fn a_reset_costs_one_member_and_nobody_else() {
     server.log().until("left: connection reset");
     assert!(bob.fence().is_empty(), "half a line of a lost member is not said");
     assert!(bob.ask("/who").contains("1 in lobby"));
-}
-
-#[test]
-fn hundreds_who_reset_in_one_turn_take_nobody_along() {
-    raise_descriptor_limit();
-    let server = Server::start(&["--history", "0", "--notice-members", "10000"]);
-    let mut ann = server.join_as("ann");
-    let crowd: Vec<Client> = (0..500).map(|_| server.join()).collect();
-    ann.ask_until("/who", "501 in lobby");
-    server.in_one_turn(|| crowd.into_iter().for_each(Client::reset));
-    ann.ask_until("/who", "-- 1 in lobby");
-    ann.fence();
-    ann.say("still here");
-    assert_eq!(untimed(&ann.line()), "ann: still here");
 }
 
 #[test]
@@ -174,43 +159,6 @@ fn a_standard_output_that_is_closed_at_the_start_is_no_reason_not_to_serve() {
     server.log().until("listening on");
     let mut ann = Client::connect(&directory.socket("chat")).greeted();
     assert!(ann.echo("hello").ends_with(": hello"));
-}
-
-#[test]
-fn many_who_come_and_go_leave_nothing_behind() {
-    let server = Server::bare(&[]);
-    let mut ann = server.join();
-    for _ in 0..3 {
-        drop(server.join());
-    }
-    ann.ask_until("/who", "-- 1 in lobby");
-    let before = settled_descriptors(&server, &mut ann);
-    for round in 0..500 {
-        let mut bob = server.connect();
-        match round % 5 {
-            0 => drop(bob.greeted()),
-            1 => bob.reset(),
-            2 => drop(bob),
-            3 => {
-                bob.say("quit");
-                bob.rest();
-            }
-            _ => {
-                bob.half_close();
-                bob.rest();
-            }
-        }
-    }
-    ann.ask_until("/who", "-- 1 in lobby");
-    let until = Instant::now() + Duration::from_secs(20);
-    while settled_descriptors(&server, &mut ann) > before {
-        assert!(Instant::now() < until, "{:?}, {before} before", server.descriptors());
-    }
-}
-
-fn settled_descriptors(server: &Server, ann: &mut Client) -> usize {
-    ann.fence();
-    server.descriptors().len()
 }
 
 #[test]

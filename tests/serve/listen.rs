@@ -219,23 +219,6 @@ fn a_unix_member_may_come_and_go_like_any_other() {
 }
 
 #[test]
-fn keep_alive_is_set_on_every_connection() {
-    if !crate::harness::is_installed("ss") {
-        return;
-    }
-    let server = Server::bare(&[]);
-    let ann = server.join();
-    let port = server.addresses[0].rsplit_once(':').expect("a port").1;
-    let remote = ann.tcp().local_addr().expect("connected").port();
-    let output = std::process::Command::new("ss")
-        .args(["-tnoH", &format!("sport = :{port} and dport = :{remote}")])
-        .output()
-        .expect("ss runs");
-    let line = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(line.contains("timer:(keepalive"), "{line:?}");
-}
-
-#[test]
 fn help_and_version_are_no_errors() {
     for arguments in [&["--help"][..], &["--version"], &["serve", "--help"]] {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_onepoll"));

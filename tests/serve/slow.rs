@@ -226,31 +226,6 @@ fn a_stalled_reader_who_leaves_lets_the_senders_go_on() {
 }
 
 #[test]
-fn a_stalled_reader_costs_the_kernel_no_more_than_the_send_buffer() {
-    let server = Server::bare(&["--rate", "off", "--send-buffer", "16K"]);
-    let mut ann = server.join_as("ann");
-    let stalled = server.join_with_little_room();
-    talk(&mut ann, 0, SENT);
-    // What waits unread for `stalled`, on the server's side, in the kernel.
-    let sockets = server.proc("net/tcp");
-    let hex = |address: &str| -> String {
-        let port: u16 = address.rsplit_once(':').expect("a port").1.parse().expect("a port");
-        format!("0100007F:{port:04X}")
-    };
-    let ends = (hex(&server.addresses[0]), hex(&stalled.name));
-    let line = sockets
-        .lines()
-        .find(|line| {
-            let mut fields = line.split_whitespace().skip(1);
-            (fields.next(), fields.next()) == (Some(&ends.0), Some(&ends.1))
-        })
-        .expect("its socket");
-    let queues = line.split_whitespace().nth(4).expect("the queues");
-    let queued = u64::from_str_radix(queues.split(':').next().expect("tx"), 16).expect("hex");
-    assert!(queued > 0 && queued <= 2 * 16 * 1024, "{queued} bytes");
-}
-
-#[test]
 fn wait_protects_a_member_who_leaves_the_room_while_it_is_behind() {
     let mut server = Server::bare(&[&TIGHT[..], &["--slow", "wait:600", "--no-echo"]].concat());
     let mut ann = server.join_as("ann");
