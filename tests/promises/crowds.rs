@@ -145,6 +145,7 @@ fn p22_a_flood_of_events_is_no_flood_of_log_lines() {
         assert!(server.connect().line().contains("the server is full"));
     }
     drop(crowd);
+    ann.ask_until("/who", "-- 1 in lobby");
     for _ in 0..400 {
         server.join().reset();
         ann.ask_until("/who", "-- 1 in lobby");
