@@ -169,28 +169,6 @@ fn a_client_that_waits_for_leave_to_send_a_body_is_answered_instead() {
 }
 
 #[test]
-fn heads_that_are_too_large_are_told_so() {
-    let server = hello(&[]);
-    let long = format!("X: {}\r\n", "x".repeat(8192));
-    for (request, line) in [
-        (format!("GET / HTTP/1.1\r\n{long}"), "HTTP/1.1 431 Request Header Fields Too Large"),
-        (
-            format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(65)),
-            "HTTP/1.1 431 Request Header Fields Too Large",
-        ),
-        (
-            format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(10_000)),
-            "HTTP/1.1 431 Request Header Fields Too Large",
-        ),
-        (format!("GET /{} HTTP/1.1\r\n", "x".repeat(8192)), "HTTP/1.1 414 URI Too Long"),
-    ] {
-        let mut visitor = Visitor::of(&server);
-        visitor.send(&request);
-        assert_eq!(visitor.last_answer().line, line, "{} bytes", request.len());
-    }
-}
-
-#[test]
 fn any_final_status_can_be_seen() {
     for (status, line) in [
         ("404", "HTTP/1.1 404 Not Found"),

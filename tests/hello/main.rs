@@ -14,8 +14,6 @@ mod answers;
 mod deadlines;
 /// Clients that never read, that reset, that are a thousand.
 mod hostile;
-/// Requests that two readers could see the end of in different places.
-mod smuggling;
 /// Heads that arrive in pieces.
 mod splits;
 /// curl, python, ab, wrk.

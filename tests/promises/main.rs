@@ -8,6 +8,20 @@ mod faults;
 #[allow(dead_code)]
 #[path = "../serve/harness.rs"]
 mod harness;
+/// One who visits the page of `hello`, as its tests have it.
+#[allow(dead_code)]
+#[cfg(feature = "course")]
+#[path = "../hello/visitor.rs"]
+mod visitor;
+
+/// Senders, receivers and folders, as the tests of file transfer have them.
+#[allow(dead_code)]
+#[cfg(feature = "course")]
+#[path = "../transfer/peers.rs"]
+mod peers;
+/// Faults of the kernel for one process.
+#[cfg(feature = "course")]
+mod strace;
 
 /// P1 to P6: newcomers, and a kernel that cannot take them.
 mod accepting;
@@ -23,8 +37,17 @@ mod crowds;
 mod datagrams;
 /// P14 to P16: peers that end their side, break off, or are silently gone.
 mod ending;
+/// P55 to P59: files that lie, break off, or meet a disk that is full, broken or slow.
+#[cfg(feature = "course")]
+mod files;
 /// P30 to P32: lines that do not end, lines that do not come, lines that come byte by byte.
 mod framing;
+/// P46 and P47: heads of requests that can be misread, are too large, or never end.
+#[cfg(feature = "course")]
+mod http;
+/// P53 and P54: names of files from far away, and what was planted in the folder.
+#[cfg(feature = "course")]
+mod names;
 /// P43 and P44: browsers and TLS clients on the chat's port.
 mod protocols;
 /// P9 to P13: what the kernel says once, says in vain, or does not say at all.

@@ -39,39 +39,6 @@ fn one_byte_at_a_time_is_a_file_too_and_holds_up_nobody() {
 }
 
 #[test]
-fn a_thousand_that_begin_and_send_nothing_more_keep_nobody_out() {
-    const HOARDERS: usize = 1000;
-    if raise_descriptor_limit() < 4 * HOARDERS as u64 {
-        eprintln!("skipped: too few descriptors are allowed here for {HOARDERS} connections");
-        return;
-    }
-    let inbox = Inbox::new();
-    let server = inbox.receive(&["--max-transfers", "1001", "--quiet"]);
-    let content = content(1000);
-    let mut hoarders: Vec<Client> = (0..HOARDERS)
-        .map(|n| {
-            let mut client = server.connect();
-            client.send(&checked(&n.to_string(), &content)[..100]);
-            client
-        })
-        .collect();
-    assert_well(&server);
-    // One more is too many while the last one's place is taken.
-    let mut last = server.connect();
-    last.send(&checked("last", &content)[..100]);
-    let mut refused = server.connect();
-    assert!(failure(&mut refused).contains("1001 transfers are running: try again later"));
-    assert!(peak_kib(&server) < 64 * 1024, "{} KiB", peak_kib(&server));
-    for (n, client) in hoarders.iter_mut().enumerate() {
-        client.send(&checked(&n.to_string(), &content)[100..]);
-    }
-    for client in &mut hoarders {
-        done(client, &content);
-    }
-    assert_eq!(inbox.names().len(), HOARDERS + 2, "the thousand, the one that is well, and a part");
-}
-
-#[test]
 fn a_sender_that_has_its_answer_has_left_its_place() {
     let inbox = Inbox::new();
     let server = inbox.receive(&["--max-transfers", "1"]);

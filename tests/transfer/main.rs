@@ -15,8 +15,6 @@ mod broken;
 mod classic;
 /// Many at once, and those that mean harm.
 mod crowd;
-/// Names from far away, and what was planted in the folder.
-mod names;
 /// What people see meanwhile.
 mod progress;
 /// Broken transfers that go on.

@@ -206,7 +206,12 @@ impl DiskFolder {
             Err(Errno::EXIST) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        self.lock(file, name).map(|locked| locked.map(|(part, _)| part))
+        let locked = self.lock(file, name);
+        if locked.is_err() {
+            // Where a file system has no locks, what was made for one must not stay.
+            let _ = unlinkat(&*self.directory, name, AtFlags::empty());
+        }
+        locked.map(|locked| locked.map(|(part, _)| part))
     }
 
     /// Opens a part that is there, if it is ours and nobody holds it.

@@ -1,4 +1,5 @@
-//! Names from far away, and what was planted in the folder: nothing outside it ever changes.
+//! P53 and P54: names of files from far away, and what was planted in the folder: nothing outside it ever changes.
+//! And P36 for the receiver's log.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -46,6 +47,31 @@ fn hostile() -> Vec<(String, Option<String>)> {
         ("~root", Some("~root")),
         ("$(reboot)", Some("$(reboot)")),
         ("*", Some("*")),
+        ("....//....//etc/passwd", Some("passwd")),
+        ("..;/..;/x", Some("x")),
+        ("\\\\server\\share\\x", Some("x")),
+        ("\\\\?\\C:\\x", Some("x")),
+        ("file:///etc/passwd", Some("passwd")),
+        ("a/../../../b", Some("b")),
+        ("./././c", Some("c")),
+        ("/proc/self/fd/1", Some("1")),
+        ("/dev/null", Some("null")),
+        ("dir/", None),
+        ("dir\\", None),
+        ("..\0", None),
+        ("../\0../evil", Some("evil")),
+        ("..\u{2215}..\u{2215}slashes", Some("__\u{2215}..\u{2215}slashes")),
+        ("\u{FF0E}\u{FF0E}\u{FF0F}wide", Some("\u{FF0E}\u{FF0E}\u{FF0F}wide")),
+        ("\u{200B}", Some("\u{200B}")),
+        (" ", None),
+        ("\t\r\n", None),
+        ("name\n", Some("name")),
+        ("--help", Some("__help")),
+        ("CON.tar.gz", Some("_CON.tar.gz")),
+        ("aux ", Some("_aux")),
+        ("CONIN$", Some("_CONIN$")),
+        ("a:b", Some("a:b")),
+        ("trailing...", Some("trailing")),
         ("你好 👩‍🚀.txt", Some("你好 👩‍🚀.txt")),
     ]
     .into_iter()
@@ -60,31 +86,29 @@ fn hostile() -> Vec<(String, Option<String>)> {
 }
 
 #[test]
-fn every_name_ends_in_the_folder_or_nowhere() {
+fn p53_every_name_ends_in_the_folder_or_nowhere() {
     let inbox = Inbox::new();
     let server = inbox.receive(&["--on-conflict", "error"]);
     for (name, expected) in hostile() {
-        let before = inbox.names();
         let mut client = server.connect();
         client.send(checked(&name, b"content"));
-        let mut after = before.clone();
         if let Some(expected) = expected {
             let told = done(&mut client, b"content");
             assert_eq!(told.as_deref(), Some(&*expected).filter(|expected| *expected != name), "{name:?}");
+            assert_eq!(inbox.names(), [&*expected], "{name:?}");
             assert_eq!(inbox.read(&expected), b"content", "{name:?}");
             assert_eq!(mode(&inbox.file(&expected)), 0o600);
-            after.push(expected);
-            after.sort();
+            fs::remove_file(inbox.file(&expected)).expect("it is there");
         } else {
             assert!(failure(&mut client).contains("no name that can be used"), "{name:?}");
+            assert_eq!(inbox.names(), [""; 0], "{name:?}");
         }
-        assert_eq!(inbox.names(), after, "{name:?}");
         assert_eq!(inbox.outside_names(), ["in"], "{name:?}");
     }
 }
 
 #[test]
-fn no_name_reaches_the_terminal_as_it_came() {
+fn p36_no_name_reaches_the_terminal_as_it_came() {
     let inbox = Inbox::new();
     let mut server = inbox.receive(&[]);
     let names = hostile();
@@ -105,7 +129,7 @@ fn no_name_reaches_the_terminal_as_it_came() {
 }
 
 #[test]
-fn links_in_the_folder_lead_nowhere() {
+fn p54_links_in_the_folder_lead_nowhere() {
     for policy in ["rename", "error", "overwrite"] {
         let inbox = Inbox::new();
         fs::write(inbox.outside("victim"), "precious").expect("room");
@@ -132,7 +156,7 @@ fn links_in_the_folder_lead_nowhere() {
 }
 
 #[test]
-fn a_folder_that_is_swapped_for_a_link_meanwhile_is_still_the_folder() {
+fn p54_a_folder_that_is_swapped_for_a_link_meanwhile_is_still_the_folder() {
     let inbox = Inbox::new();
     fs::create_dir(inbox.outside("elsewhere")).expect("a directory");
     let server = inbox.receive(&[]);
@@ -150,7 +174,7 @@ fn a_folder_that_is_swapped_for_a_link_meanwhile_is_still_the_folder() {
 }
 
 #[test]
-fn names_of_parts_cannot_be_planted_beforehand() {
+fn p54_names_of_parts_cannot_be_planted_beforehand() {
     let inbox = Inbox::new();
     fs::write(inbox.outside("victim"), "precious").expect("room");
     // The name that a transfer of this file would be kept under is no secret.
@@ -184,4 +208,44 @@ fn names_of_parts_cannot_be_planted_beforehand() {
         let _ = fs::remove_file(&planted).or_else(|_| fs::remove_dir(&planted));
     }
     assert_eq!(inbox.names(), ["a", "a-1", "a-2"]);
+}
+
+#[test]
+fn p54_a_link_planted_at_any_moment_is_never_written_through() {
+    let inbox = Inbox::new();
+    fs::write(inbox.outside("victim"), "precious").expect("room");
+    let server = inbox.receive(&[]);
+    let (folder, victim) = (inbox.path(), inbox.outside("victim"));
+    let is_over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let planting = {
+        let is_over = std::sync::Arc::clone(&is_over);
+        // In a loop, every name that the receiver can be about to use, and every one that it has in use.
+        std::thread::spawn(move || {
+            let mut planted = 0;
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                let guessed = ["a".to_string(), "a-1".into(), "a-2".into()];
+                let seen =
+                    crate::peers::names(&folder).into_iter().filter(|name| name.starts_with(".onepoll"));
+                for name in guessed.into_iter().chain(seen) {
+                    let _ = fs::remove_file(folder.join(&name));
+                    planted += usize::from(symlink(&victim, folder.join(&name)).is_ok());
+                }
+            }
+            planted
+        })
+    };
+    let content = content(100_000);
+    let stream = checked("a", &content);
+    for _ in 0..50 {
+        let mut client = server.connect();
+        for piece in stream.chunks(30_000) {
+            client.send(piece);
+        }
+        client.line();
+    }
+    is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(planting.join().expect("it ends") > 0);
+    assert_eq!(fs::read(inbox.outside("victim")).expect("it"), b"precious");
+    assert_eq!(inbox.outside_names(), ["in", "victim"]);
+    assert_well(&server);
 }

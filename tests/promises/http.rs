@@ -1,7 +1,16 @@
-//! Requests that a proxy before the server could see the end of in another place (RFC 9112, 11.2): each has
-//! exactly one answer, which is the last, and what was smuggled behind it is never answered (P46).
+//! P46: requests that a proxy before the server could see the end of in another place (RFC 9112, 11.2): each has
+//! exactly one answer, which is the last, and what was smuggled behind it is never answered. P47: heads that are
+//! too large, or never end.
 
-use crate::visitor::{Visitor, hello};
+use std::os::fd::AsFd;
+use std::process::Command;
+use std::time::Instant;
+
+use onepoll::limits;
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use crate::harness::{DEADLINE, is_installed, raise_descriptor_limit};
+use crate::visitor::{GET, Visitor, hello};
 
 /// What a smuggler hides behind a head.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -92,7 +101,7 @@ const HEADS: &[&str] = &[
 ];
 
 #[test]
-fn what_is_behind_a_head_that_can_be_misread_is_never_answered() {
+fn p46_what_is_behind_a_head_that_can_be_misread_is_never_answered() {
     let server = hello(&[]);
     let heads = FIELDS
         .iter()
@@ -109,7 +118,7 @@ fn what_is_behind_a_head_that_can_be_misread_is_never_answered() {
 }
 
 #[test]
-fn an_answer_to_head_that_refuses_a_body_has_none_itself() {
+fn p46_an_answer_to_head_that_refuses_a_body_has_none_itself() {
     let server = hello(&[]);
     for (fields, status) in
         [("Content-Length: 38", 413), ("Transfer-Encoding: chunked", 411), ("Transfer-Encoding: x", 501)]
@@ -123,7 +132,7 @@ fn an_answer_to_head_that_refuses_a_body_has_none_itself() {
 }
 
 #[test]
-fn a_client_in_the_middle_of_a_large_body_still_reads_the_answer() {
+fn p46_a_client_in_the_middle_of_a_large_body_still_reads_the_answer() {
     let server = hello(&[]);
     let mut visitor = Visitor::of(&server);
     visitor.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n");
@@ -132,4 +141,93 @@ fn a_client_in_the_middle_of_a_large_body_still_reads_the_answer() {
         visitor.send([b'x'; 100_000]);
     }
     assert_eq!(visitor.last_answer().status, 405);
+}
+
+#[test]
+fn p47_heads_that_are_too_large_are_told_so() {
+    let server = hello(&[]);
+    let fields = "HTTP/1.1 431 Request Header Fields Too Large";
+    let long = format!("X: {}\r\n", "x".repeat(8192));
+    for (request, line) in [
+        (format!("GET / HTTP/1.1\r\n{long}"), fields),
+        (format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(65)), fields),
+        (format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(10_000)), fields),
+        (format!("GET /{} HTTP/1.1\r\n", "x".repeat(8192)), "HTTP/1.1 414 URI Too Long"),
+    ] {
+        let mut visitor = Visitor::of(&server);
+        visitor.send(&request);
+        assert_eq!(visitor.last_answer().line, line, "{} bytes", request.len());
+    }
+}
+
+#[test]
+fn p47_a_head_as_large_as_it_may_be_is_answered_and_a_byte_or_a_field_more_is_not() {
+    let server = hello(&[]);
+    for (bytes, fields, status) in [
+        (limits::HTTP_HEAD_BYTES_MAX, 2, 200),
+        (limits::HTTP_HEAD_BYTES_MAX + 1, 2, 431),
+        (8000, limits::HTTP_FIELDS_MAX, 200),
+        (8000, limits::HTTP_FIELDS_MAX + 1, 431),
+    ] {
+        // Host and the last one are fields, too.
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{}Y: ", "X: y\r\n".repeat(fields - 2));
+        let padding = "y".repeat(bytes - head.len() - "\r\n\r\n".len());
+        let mut visitor = Visitor::of(&server);
+        visitor.send(format!("{head}{padding}\r\n\r\n"));
+        assert_eq!(visitor.answer().status, status, "{bytes} bytes, {fields} fields");
+    }
+}
+
+#[test]
+fn p47_a_head_that_stays_unfinished_is_told_so_and_the_connection_closed() {
+    let server = hello(&["--head", "0.1"]);
+    for sent in ["G", "GET / HTTP/1.1\r\nHost: a\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r"] {
+        let mut visitor = Visitor::of(&server);
+        visitor.send(sent);
+        assert_eq!(visitor.last_answer().line, "HTTP/1.1 408 Request Timeout");
+    }
+    // Also behind a request that was whole.
+    let mut visitor = Visitor::of(&server);
+    visitor.send([GET, "GET"].concat());
+    visitor.answer().expect_page();
+    assert_eq!(visitor.last_answer().status, 408);
+}
+
+#[test]
+fn p47_a_byte_now_and_then_does_not_put_the_deadline_off() {
+    let server = hello(&["--head", "0.3"]);
+    let mut visitor = Visitor::of(&server);
+    visitor.send("GET / HTTP/1.1\r\nX: ");
+    let until = Instant::now() + DEADLINE;
+    let pause = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    // A deadline that each byte put off would not come before the head is too long, which takes minutes.
+    loop {
+        let descriptor = visitor.source.as_fd();
+        let mut polled = [PollFd::new(&descriptor, PollFlags::IN)];
+        if rustix::event::poll(&mut polled, Some(&pause)).expect("poll works") > 0 {
+            break;
+        }
+        assert!(Instant::now() < until, "the head is still waited for");
+        visitor.send("x");
+    }
+    assert_eq!(visitor.last_answer().status, 408);
+}
+
+#[test]
+fn p47_slowhttptest_holds_no_connection_and_keeps_nobody_out() {
+    if !is_installed("slowhttptest") {
+        return;
+    }
+    raise_descriptor_limit();
+    let server = hello(&["--head", "1"]);
+    let url = format!("http://{}/", server.addresses[0]);
+    // Slow heads, a field each second; and slow bodies, which are not waited for.
+    for form in ["-H", "-B"] {
+        let mut tool = Command::new("timeout");
+        tool.args(["30", "slowhttptest", form, "-c", "100", "-r", "200", "-i", "1", "-l", "20", "-u", &url]);
+        let output = tool.stdin(std::process::Stdio::null()).output().expect("it runs");
+        let report = String::from_utf8_lossy(&output.stdout);
+        assert!(report.contains("No open connections left"), "{form}: {report}");
+        Visitor::of(&server).ask(GET).expect_page();
+    }
 }
