@@ -22,6 +22,8 @@
 //! feature `course` (`--no-default-features`) there is the chat alone, and the library.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+// One client must not end everybody's server: what cannot happen has an `expect` that says why (P70).
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic, clippy::unreachable, clippy::get_unwrap))]
 
 pub mod chat;
 pub mod cli;

@@ -127,7 +127,8 @@ impl Lines {
                     self.kept.drain(..consumed);
                     return lines;
                 }
-                Decoded::TelnetReply(_) => unreachable!("invariant: the raw dialect has no telnet"),
+                // The raw dialect has no telnet.
+                Decoded::TelnetReply(_) => return lines,
             };
             self.kept.drain(..consumed);
         }

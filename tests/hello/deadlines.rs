@@ -1,11 +1,5 @@
-//! Heads that never end, and silence.
+//! Silence, and whose deadline it is that passes.
 
-use std::os::fd::AsFd;
-use std::time::Instant;
-
-use rustix::event::{PollFd, PollFlags, Timespec};
-
-use crate::harness::DEADLINE;
 use crate::visitor::{GET, Visitor, hello};
 
 #[test]

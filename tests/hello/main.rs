@@ -10,7 +10,7 @@ mod visitor;
 
 /// What is answered to whom.
 mod answers;
-/// Heads that never end, and silence.
+/// Silence, and whose deadline it is that passes.
 mod deadlines;
 /// Clients that never read, that reset, that are a thousand.
 mod hostile;

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Instant;
 
-use crate::harness::{Client, DEADLINE, Server, raise_descriptor_limit, untimed};
+use crate::faults::{memory_kib, until};
+use crate::harness::{Client, Server, raise_descriptor_limit, untimed};
 
 #[test]
 fn p38_one_command_reaches_one_person_or_room_however_many_it_names() {
@@ -91,29 +92,23 @@ fn p40_thousands_who_only_connect_hold_up_nobody_and_leave_nothing_behind() {
     }
     flooding.join().expect("all connected");
     ann.ask_until("/who", "-- 1 in lobby");
-    let until = Instant::now() + DEADLINE;
-    while server.descriptors().len() > before {
-        assert!(Instant::now() < until, "{:?}, {before} before", server.descriptors());
+    until("as few descriptors as before", || {
         ann.fence();
-    }
+        server.descriptors().len() <= before
+    });
 }
 
 #[test]
 fn p40_who_is_refused_costs_a_line_of_text_and_no_memory() {
     let mut server = Server::bare(&["--max-clients", "1", "-qq"]);
     let mut ann = server.join_as("ann");
-    let resident = |server: &Server| {
-        let status = server.proc("status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("it has memory");
-        line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number")
-    };
     let mut refuse = |count: usize| {
         for _ in 0..count {
             let told = server.connect().rest_lines();
             assert_eq!(told, ["-- the server is full: 1 client at most; try again later --"]);
         }
         assert!(ann.fence().is_empty());
-        resident(&server)
+        memory_kib(&server, "VmRSS")
     };
     let before = refuse(200);
     let grown = refuse(2000).saturating_sub(before);

@@ -1,15 +1,12 @@
 //! P55 to P59: files that lie, that break off, or that meet a disk which is full, broken or slow.
 
 use std::fs;
-use std::process::{Command, Stdio};
 
 use onepoll::limits;
 
-use crate::harness::{Client, Directory, Server, onepoll, raise_descriptor_limit, run};
-use crate::peers::{
-    Inbox, assert_well, checked, classic, content, done, failure, failure_of, framed, names, peak_kib,
-};
-use crate::strace::traced;
+use crate::faults::{can, memory_kib, speaks_within, wrap};
+use crate::harness::{Client, Directory, Server, is_installed, onepoll, raise_descriptor_limit, run};
+use crate::peers::{Inbox, assert_well, checked, classic, content, done, failure, failure_of, framed, names};
 
 #[test]
 fn p55_headers_that_lie_are_answered_and_allocate_nothing() {
@@ -46,7 +43,7 @@ fn p55_headers_that_lie_are_answered_and_allocate_nothing() {
         assert!(failure.len() < 200, "what was sent is sent back: {} bytes", failure.len());
     }
     assert!(inbox.names().is_empty());
-    assert!(peak_kib(&server) < 64 * 1024, "{} KiB", peak_kib(&server));
+    assert!(memory_kib(&server, "VmHWM") < 64 * 1024, "{} KiB", memory_kib(&server, "VmHWM"));
     let (code, stdout, _) = run(onepoll(&["receive", "--max-size", "many"]));
     assert_eq!((code, stdout.as_str()), (2, ""));
 }
@@ -132,25 +129,14 @@ fn p56_kill_leaves_nothing_that_looks_whole_and_the_next_start_removes_the_rest(
 
 /// Starts a receiver in a mount namespace of its own, with a disk of one MiB; says so where that cannot be.
 fn on_a_small_disk(inbox: &Inbox) -> Option<Server> {
-    let script =
-        "mount -t tmpfs -o size=1M none \"$1\" || { echo \"no mounts here\"; exit; }; shift; exec \"$@\"";
-    let inner = inbox.command(&[]);
-    let is_root = rustix::process::geteuid().is_root();
-    let mut command = Command::new("unshare");
-    command.args(if is_root { &["-m"][..] } else { &["-r", "-m"] });
-    command.args(["sh", "-c", script, "sh"]).arg(inbox.path());
-    command.arg(inner.get_program()).args(inner.get_args());
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    command.stderr(Stdio::piped());
-    let probe = Command::new("unshare")
-        .args(if is_root { &["-m"][..] } else { &["-r", "-m"] })
-        .args(["mount", "-t", "tmpfs", "none"])
-        .arg(inbox.path())
-        .status();
-    if !probe.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no mount namespaces here");
+    let unshare = if rustix::process::geteuid().is_root() { "unshare -m" } else { "unshare -r -m" };
+    let mount = "mount -t tmpfs -o size=1M none";
+    if !can(&format!("{unshare} {mount} /mnt")) {
         return None;
     }
+    let script = format!("{mount} '{}'; exec \"$@\"", inbox.path().display());
+    let mut command = inbox.command(&[]);
+    wrap(&mut command, &[unshare.split(' ').collect(), vec!["sh", "-c", &*script, "sh"]].concat());
     Some(Server::spawn(command))
 }
 
@@ -184,10 +170,8 @@ fn p57_a_full_disk_is_told_and_the_receiver_goes_on() {
 #[test]
 fn p57_a_limit_on_the_size_of_files_is_an_answer_and_no_end() {
     let inbox = Inbox::new();
-    let inner = inbox.command(&[]);
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -f 512; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut command = inbox.command(&[]);
+    wrap(&mut command, &["sh", "-c", "ulimit -f 512; exec \"$@\"", "sh"]);
     let server = Server::spawn(command);
     let failure = failure_of(&server, &checked("a", &content(2 << 20)));
     assert!(failure.contains("cannot write: file too large"), "{failure}");
@@ -195,16 +179,17 @@ fn p57_a_limit_on_the_size_of_files_is_an_answer_and_no_end() {
     assert_eq!(inbox.names(), ["well"]);
 }
 
-/// Whether something came, now.
-fn wait_readable(client: &Client) -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut [PollFd::new(client.tcp(), PollFlags::IN)], Some(&now)).expect("poll works") > 0
-}
-
-/// A receiver with faults in its system calls; what it traced is in the file.
+/// A receiver with faults in its system calls, and the trace of them in a file.
 fn with_faults(inbox: &Inbox, arguments: &[&str], expressions: &[&str], trace: &Directory) -> Option<Server> {
-    traced(&inbox.command(arguments), expressions, &trace.file("trace")).map(Server::spawn)
+    if !is_installed("strace") {
+        return None;
+    }
+    let file = trace.file("trace").display().to_string();
+    let expressions = expressions.iter().flat_map(|expression| ["-e", expression]);
+    let strace: Vec<&str> = ["strace", "-D", "-qq", "-o", &file].into_iter().chain(expressions).collect();
+    let mut command = inbox.command(arguments);
+    wrap(&mut command, &strace);
+    Some(Server::spawn(command))
 }
 
 #[test]
@@ -256,7 +241,7 @@ fn p58_a_slow_disk_holds_the_others_up_for_one_bounded_chunk_at_a_time() {
     let mut slow = server.connect();
     slow.send(checked("slow", &content));
     let mut answered = 0;
-    while !wait_readable(&slow) {
+    while !speaks_within(slow.tcp(), 0) {
         assert!(failure_of(&server, &framed("{]")).contains("no JSON"));
         answered += 1;
     }
@@ -313,7 +298,7 @@ fn p59_a_thousand_that_begin_and_send_nothing_more_keep_nobody_out() {
     last.send(&checked("last", &content)[..100]);
     let mut refused = server.connect();
     assert!(failure(&mut refused).contains("1001 transfers are running: try again later"));
-    assert!(peak_kib(&server) < 64 * 1024, "{} KiB", peak_kib(&server));
+    assert!(memory_kib(&server, "VmHWM") < 64 * 1024, "{} KiB", memory_kib(&server, "VmHWM"));
     for (n, client) in hoarders.iter_mut().enumerate() {
         client.send(&checked(&n.to_string(), &content)[100..]);
     }
@@ -326,10 +311,8 @@ fn p59_a_thousand_that_begin_and_send_nothing_more_keep_nobody_out() {
 #[test]
 fn p59_transfers_are_bounded_by_the_descriptors_that_there_are() {
     let inbox = Inbox::new();
-    let inner = inbox.command(&["--quiet"]);
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 64; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = inbox.command(&["--quiet"]);
+    wrap(&mut command, &["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"]);
     let server = Server::spawn(command);
     let content = content(1000);
     // Each has a socket and a file, and 32 descriptors are the receiver's own.

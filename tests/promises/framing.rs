@@ -7,14 +7,8 @@ use onepoll::chat::config::Config;
 use onepoll::engine::{ConnectionId, Engine, Moment, Now, Peer};
 use onepoll::limits;
 
+use crate::faults::memory_kib;
 use crate::harness::{Client, Server, is_installed, untimed};
-
-/// The most memory that it had, in KiB.
-fn peak_kib(server: &Server) -> u64 {
-    let status = server.proc("status");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-    peak.trim().trim_end_matches(" kB").parse().expect("a number")
-}
 
 #[test]
 fn p30_a_quarter_of_a_gigabyte_without_a_line_end_costs_no_memory_and_the_next_line_is_heard_once() {
@@ -23,7 +17,7 @@ fn p30_a_quarter_of_a_gigabyte_without_a_line_end_costs_no_memory_and_the_next_l
     let server = Server::bare(&[]);
     let mut ann = server.join_as("ann");
     let mut floods: Vec<Client> = (0..FLOODS).map(|_| server.join()).collect();
-    let before = peak_kib(&server);
+    let before = memory_kib(&server, "VmHWM");
     for _ in 0..(1 << 28) / FLOODS / CHUNK.len() {
         for flood in &mut floods {
             flood.send(CHUNK);
@@ -38,7 +32,7 @@ fn p30_a_quarter_of_a_gigabyte_without_a_line_end_costs_no_memory_and_the_next_l
         assert_eq!(untimed(&ann.line()), format!("{name}: after"));
     }
     assert!(ann.fence().is_empty());
-    let grown = peak_kib(&server) - before;
+    let grown = memory_kib(&server, "VmHWM") - before;
     // Each may have the longest line and what one read brings behind it, in a buffer that doubles.
     let bound = FLOODS * 2 * (limits::LINE_BYTES_MAX + limits::READ_BYTES_MAX) / 1024;
     assert!(grown < bound as u64, "{grown} KiB for {FLOODS} floods");

@@ -19,9 +19,6 @@ mod visitor;
 #[cfg(feature = "course")]
 #[path = "../transfer/peers.rs"]
 mod peers;
-/// Faults of the kernel for one process.
-#[cfg(feature = "course")]
-mod strace;
 
 /// P1 to P6: newcomers, and a kernel that cannot take them.
 mod accepting;
@@ -48,10 +45,14 @@ mod http;
 /// P53 and P54: names of files from far away, and what was planted in the folder.
 #[cfg(feature = "course")]
 mod names;
+/// P62, P65 to P69: signals, files and logs that others could read, the operator's terminal, ends and kills.
+mod operations;
 /// P43 and P44: browsers and TLS clients on the chat's port.
 mod protocols;
 /// P9 to P13: what the kernel says once, says in vain, or does not say at all.
 mod readiness;
+/// P70 and P77: the source itself, what it is built on, and bytes that end no server.
+mod source;
 /// P33 to P36: bytes that would be more than text where they arrive.
 mod text;
 /// P7, P8, P17, P18 and P26: readers whose sockets take little, late or nothing.

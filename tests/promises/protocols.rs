@@ -2,9 +2,9 @@
 
 use std::io::Write;
 use std::process::Command;
-use std::time::Instant;
 
-use crate::harness::{DEADLINE, Server, is_installed};
+use crate::faults::until;
+use crate::harness::{Server, is_installed};
 
 const NO_HTTP: [&str; 1] = ["-- you speak HTTP; this is a chat server --"];
 const NO_TLS: [&str; 1] = ["-- you speak TLS; connect without it --"];
@@ -15,15 +15,8 @@ const BODY: &str =
 
 /// Waits until the operator sees so many of them: a close is counted when its peer has hung up, too.
 fn expect_counted(server: &mut Server, count: usize) {
-    let until = Instant::now() + DEADLINE;
     let counted = format!("{count}: wrong protocol");
-    loop {
-        let stats = server.answer("stats");
-        if stats.iter().any(|line| line.ends_with(&counted)) {
-            return;
-        }
-        assert!(Instant::now() < until, "not {counted}: {stats:?}");
-    }
+    until(&counted, || server.answer("stats").iter().any(|line| line.ends_with(&counted)));
 }
 
 #[test]

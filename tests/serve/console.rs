@@ -1,10 +1,9 @@
 //! The operator.
 
 use std::io::Write;
-use std::process::Stdio;
 use std::time::Instant;
 
-use crate::harness::{BARE, Client, DEADLINE, Directory, Server, command, shell, untimed};
+use crate::harness::{DEADLINE, Server, command, untimed};
 
 #[test]
 fn clients_is_a_table_of_who_is_here() {
@@ -255,26 +254,6 @@ fn no_prompt_is_printed_into_a_pipe() {
     assert!(screen.iter().all(|line| !line.contains(">>")), "{screen:?}");
 }
 
-/// Serves, and costs next to nothing while somebody is idle for a second and a half.
-fn serves_and_sleeps(server: &Server) {
-    let mut ann = server.join();
-    assert_eq!(ann.echo("hello"), format!("{}: hello", ann.name));
-    let before = server.cpu_ticks();
-    // Ann says nothing until --idle ends it: that is the wait.
-    assert_eq!(ann.rest_lines(), ["-- you said nothing for 1 s: closing --"]);
-    let used = server.cpu_ticks() - before;
-    assert!(used <= 10, "{used} ticks of 10 ms in 1.5 s of doing nothing");
-}
-
-const IDLE: [&str; 5] = ["--idle", "1.5", "--quiet", "--history", "0"];
-
-#[test]
-fn the_end_of_standard_input_leaves_the_server_up_and_idle() {
-    let mut server = Server::start(&IDLE);
-    drop(server.stdin.take());
-    serves_and_sleeps(&server);
-}
-
 #[test]
 fn a_last_console_line_without_an_end_is_run() {
     let mut server = Server::bare(&[]);
@@ -282,73 +261,4 @@ fn a_last_console_line_without_an_end_is_run() {
     server.stdin.take().expect("piped").write_all(b"say bye").expect("written");
     assert_eq!(untimed(&ann.line()), "operator: bye");
     assert!(ann.fence().is_empty());
-}
-
-#[test]
-fn dev_null_as_standard_input_is_fine() {
-    let mut command = command(&IDLE);
-    command.stdin(Stdio::null());
-    serves_and_sleeps(&Server::spawn(command));
-}
-
-#[test]
-fn a_closed_standard_input_is_fine_and_never_a_socket() {
-    let server = Server::spawn(shell("exec \"$@\" <&-", &IDLE));
-    let pid = server.pid().as_raw_nonzero();
-    let target = std::fs::read_link(format!("/proc/{pid}/fd/0")).expect("descriptor 0 is open");
-    assert!(!target.to_string_lossy().contains("socket"), "{target:?}");
-    serves_and_sleeps(&server);
-}
-
-#[test]
-fn a_regular_file_as_standard_input_is_run_and_then_forgotten() {
-    let directory = Directory::new();
-    let script = directory.file("script");
-    std::fs::write(&script, "help\nclients\nsay").expect("a file");
-    let mut command = command(&IDLE);
-    command.stdin(std::fs::File::open(&script).expect("the file"));
-    let mut server = Server::spawn(command);
-    assert!(server.console().line().starts_with("quit"));
-    server.console().until("0 clients");
-    server.console().expect("usage: say TEXT");
-    serves_and_sleeps(&server);
-}
-
-#[test]
-fn a_writer_who_never_stops_does_not_stop_the_server() {
-    // `yes clients | onepoll serve`, whose answers nobody reads.
-    let mut server = Server::bare(&[]);
-    let mut stdin = server.stdin.take().expect("piped");
-    let writer = std::thread::spawn(move || while stdin.write_all(&b"clients\n".repeat(512)).is_ok() {});
-    let mut members: Vec<Client> = (0..3).map(|_| server.join()).collect();
-    for number in 0..200 {
-        for member in &mut members {
-            member.say(&number.to_string());
-        }
-        for member in &mut members {
-            for _ in 0..3 {
-                assert!(member.line().ends_with(&format!(": {number}")));
-            }
-        }
-    }
-    server.kill();
-    writer.join().expect("the writer ends with its reader");
-}
-
-#[test]
-fn an_empty_prompt_line_in_a_terminal_is_two_arrows_and_leaves_its_flags_alone() {
-    // Afterwards a blocking `cat` must still work on the terminal.
-    let binary = env!("CARGO_BIN_EXE_onepoll");
-    let inner = format!("{binary} serve --listen 127.0.0.1:0 {} 2>/dev/null; cat", BARE.join(" "));
-    let Some(command) = crate::harness::on_a_terminal(&inner) else { return };
-    let mut terminal = Server::spawn(command);
-    assert_eq!(terminal.console().bytes(3), b">> ");
-    terminal.operate("say");
-    terminal.console().until("usage: say TEXT");
-    terminal.operate("quit");
-    terminal.console().until("closing:");
-    terminal.operate("cat works");
-    // Once by the terminal's echo, once by cat.
-    terminal.console().until("cat works");
-    terminal.console().until("cat works");
 }

@@ -1,7 +1,6 @@
 //! Ends and new beginnings: half-close, drain, signals.
 
 use std::io::{ErrorKind, Write};
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -71,26 +70,6 @@ fn a_signal_is_heard_from_the_address_line_on() {
     let status = server.wait();
     assert_eq!(status.code(), Some(0), "{status}");
     assert!(!directory.file("chat").exists());
-}
-
-#[test]
-fn draining_gives_everyone_all_that_was_said() {
-    let mut server = Server::bare(&["--rate", "off", "--drain", "60"]);
-    let mut members: Vec<Client> = (0..20).map(|_| server.join()).collect();
-    // Nobody but the sender reads: up to a megabyte waits for each when the signal comes.
-    let mut ann = server.join_as("ann");
-    for number in 0..200 {
-        ann.echo(&format!("{number:04000}"));
-    }
-    server.signal(Signal::TERM);
-    assert_eq!(ann.rest_lines(), [CLOSING]);
-    for member in &mut members {
-        for number in 0..200 {
-            assert_eq!(untimed(&member.line()), format!("ann: {number:04000}"));
-        }
-        assert_eq!(member.rest_lines(), [CLOSING]);
-    }
-    assert_eq!(server.exit_code(), 0);
 }
 
 #[test]
@@ -178,41 +157,6 @@ fn nobody_is_let_in_while_the_server_drains() {
     assert_eq!(late.expect_err("closed").kind(), ErrorKind::ConnectionRefused);
     drop(stalled);
     assert_eq!(server.exit_code(), 0);
-}
-
-#[test]
-fn a_never_reader_costs_no_more_than_the_drain() {
-    let mut server = Server::bare(&["--drain", "0.5", "--rate", "off", "--send-buffer", "8K"]);
-    let mut ann = server.join_as("ann");
-    let _stalled = server.join_with_little_room();
-    for _ in 0..100 {
-        ann.echo(&"x".repeat(4000));
-    }
-    let began = Instant::now();
-    server.signal(Signal::TERM);
-    assert_eq!(ann.rest_lines(), [CLOSING]);
-    // Only the other one is to be waited for.
-    drop(ann);
-    assert_eq!(server.exit_code(), 0);
-    assert!(began.elapsed() >= Duration::from_millis(490), "it did not wait for the reader");
-    let log = server.log().rest_lines();
-    assert!(log.iter().any(|line| line.contains("1 connections did not take")), "{log:?}");
-}
-
-#[test]
-fn a_second_signal_ends_at_once() {
-    let mut server = Server::bare(&["--drain", "600", "--rate", "off", "--send-buffer", "8K"]);
-    let mut ann = server.join_as("ann");
-    let _stalled = server.join_with_little_room();
-    for _ in 0..100 {
-        ann.echo(&"x".repeat(4000));
-    }
-    server.signal(Signal::TERM);
-    assert_eq!(ann.rest_lines(), [CLOSING]);
-    server.signal(Signal::INT);
-    assert_eq!(server.exit_code(), 1);
-    let log = server.log().rest_lines();
-    assert!(log.last().is_some_and(|line| line.contains("second signal")), "{log:?}");
 }
 
 #[test]

@@ -1,14 +1,9 @@
 //! What breaks off or goes wrong, and what is left of it: nothing that looks whole.
 
-use std::fs;
-use std::process::Command;
 use std::time::Instant;
 
-use crate::harness::{DEADLINE, Server, onepoll};
-use crate::peers::{
-    Answer, Inbox, answer, assert_well, checked, classic, content, done, failure, failure_of, framed, names,
-    peak_kib,
-};
+use crate::harness::{DEADLINE, onepoll};
+use crate::peers::{Answer, Inbox, answer, assert_well, checked, content, done, failure};
 
 #[test]
 fn a_start_beside_a_running_receiver_takes_nothing_from_it() {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::harness::{Client, DEADLINE, Directory, raise_descriptor_limit};
+use crate::harness::{Client, DEADLINE, Directory};
 use crate::peers::{Inbox, answer, assert_well, checked, content, done, failure, peak_kib, put, send};
 
 #[test]

@@ -6,7 +6,8 @@
 #[path = "../serve/harness.rs"]
 mod harness;
 
-/// Senders, receivers and folders.
+/// Senders, receivers and folders; the tests of promises have them, too.
+#[allow(dead_code)]
 mod peers;
 
 /// What breaks off or goes wrong, and what is left of it: nothing that looks whole.
