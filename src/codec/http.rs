@@ -19,7 +19,7 @@ use memchr::memchr_iter;
 
 use crate::limits::{HTTP_FIELDS_MAX, HTTP_HEAD_BYTES_MAX};
 
-pub use answer::{Answer, date, reason_phrase};
+pub use answer::{Answer, Content, Part, UNAVAILABLE, date, reason_phrase};
 
 /// One connection's place in its current head.
 #[derive(Clone, Copy, Debug, Default)]
@@ -148,6 +148,57 @@ impl fmt::Display for Malformed {
             Malformed::TooManyFields => "there are too many fields",
             Malformed::CutOff => "the request ends in the middle of its head",
         })
+    }
+}
+
+/// A request that is answered with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Declined {
+    /// What kind of error.
+    pub status: u16,
+    /// What is wrong.
+    pub why: &'static str,
+    /// What it asked for of the answer.
+    pub part: Part,
+}
+
+impl<'a> Head<'a> {
+    /// What it asks for of a page, from a server that has pages and takes no bodies.
+    ///
+    /// # Errors
+    /// Where it is another method, or a body follows: one that is not read would be taken for the next
+    /// request, which is what a smuggler wants, so the answer has to be the last.
+    pub fn asked_part(&self) -> Result<Part, Declined> {
+        let part = match self.method {
+            "GET" => Part::Whole,
+            "HEAD" => Part::Head,
+            _ => {
+                let why = "only GET and HEAD are understood";
+                return Err(Declined { status: 405, why, part: Part::Whole });
+            }
+        };
+        let (status, why) = match self.body {
+            Body::Absent => return Ok(part),
+            Body::Sized => (413, "no body is taken"),
+            Body::Chunked => (411, "no body is taken, with a length or without"),
+            Body::Coded => (501, "that transfer coding is unknown"),
+        };
+        Err(Declined { status, why, part })
+    }
+
+    /// The path of its target, which may be a whole URL (RFC 9112, 3.2.2), without the query.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        let behind_host = match self.target.split_once("://") {
+            Some((scheme, rest)) if !scheme.contains('/') => {
+                rest.find(['/', '?']).map_or("/", |at| &rest[at..])
+            }
+            _ => self.target,
+        };
+        match behind_host.split(['?', '#']).next() {
+            Some("") | None => "/",
+            Some(path) => path,
+        }
     }
 }
 

@@ -12,16 +12,12 @@ use std::time::Duration;
 
 use log::debug;
 
-use crate::codec::http::{self, Answer, Body, Connection, Decoded, Head, HeadDecoder, Malformed};
+use crate::codec::http::{self, Answer, Connection, Content, Decoded, Head, HeadDecoder, Malformed, Part};
 use crate::engine::Reason;
 use crate::socketserver::{Handler, Request};
 
 /// The page.
 pub const HTML: &str = "<h1>Hello,World</h1>";
-
-/// What a visitor reads for whom no descriptor is left. An error needs no `Date` (RFC 9110, 6.6.1).
-pub const FULL: &str = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\
-                        Connection: close\r\n\r\n";
 
 /// What all visitors share: the page, ready to be sent.
 #[derive(Debug)]
@@ -47,7 +43,7 @@ impl Site {
     /// A site that answers with this status, 200 to 599.
     #[must_use]
     pub fn new(status: u16, idle_max: Option<Duration>, head_max: Option<Duration>) -> Rc<Self> {
-        let answer = |connection| Answer::new(status, connection, fields_of(status), HTML);
+        let answer = |connection| Answer::new(status, connection, fields_of(status), Content::html(HTML));
         let answers = Connection::ALL.map(answer);
         let page = RefCell::new(Page { unix_s: 0, date: http::date(0), answers });
         Rc::new(Site { idle_max, head_max, page })
@@ -107,7 +103,7 @@ impl Handler for Visitor {
                 request.set_timeout(self.site.head_max);
             }
             Decoded::Incomplete => {}
-            Decoded::Malformed(why) => self.refuse(request, why.status(), &why.to_string(), Answer::whole),
+            Decoded::Malformed(why) => self.refuse(request, why.status(), &why.to_string(), Part::Whole),
         }
     }
 
@@ -115,7 +111,7 @@ impl Handler for Visitor {
     fn handle_eof(&mut self, request: &mut Request<'_>) {
         if !request.unread().trim_ascii().is_empty() {
             let why = Malformed::CutOff;
-            self.refuse(request, why.status(), &why.to_string(), Answer::whole);
+            self.refuse(request, why.status(), &why.to_string(), Part::Whole);
         }
         request.close();
     }
@@ -123,7 +119,7 @@ impl Handler for Visitor {
     /// Silence between requests is no fault: it is ended without a word.
     fn handle_timeout(&mut self, request: &mut Request<'_>) {
         if self.has_begun {
-            self.refuse(request, 408, "the request took too long to arrive", Answer::whole);
+            self.refuse(request, 408, "the request took too long to arrive", Part::Whole);
         }
         request.close_for(Reason::Idle);
     }
@@ -132,37 +128,27 @@ impl Handler for Visitor {
 impl Visitor {
     fn answer(&self, request: &mut Request<'_>, head: &Head<'_>) {
         debug!("{}: {} {:?}", request.peer(), head.method, head.target);
-        let part = match head.method {
-            "GET" => Answer::whole,
-            "HEAD" => Answer::head,
-            _ => return self.refuse(request, 405, "only GET and HEAD are understood", Answer::whole),
+        let part = match head.asked_part() {
+            Ok(part) => part,
+            Err(declined) => return self.refuse(request, declined.status, declined.why, declined.part),
         };
-        // A body that is not read would be taken for the next request, which is what a smuggler wants.
-        match head.body {
-            Body::Absent => {}
-            Body::Sized => return self.refuse(request, 413, "no body is taken", part),
-            Body::Chunked => {
-                return self.refuse(request, 411, "no body is taken, with a length or without", part);
-            }
-            Body::Coded => return self.refuse(request, 501, "that transfer coding is unknown", part),
-        }
         let mut page = self.site.page.borrow_mut();
         page.set_time(request.now().unix_s);
-        request.send(part(&page.answers[head.connection as usize]));
+        request.send(page.answers[head.connection as usize].part(part));
         if head.connection == Connection::Closes {
             request.close();
         }
     }
 
     /// Says what is wrong, and closes: behind it, nobody knows where the next request would begin.
-    fn refuse(&self, request: &mut Request<'_>, status: u16, why: &str, part: fn(&Answer) -> &[u8]) {
+    fn refuse(&self, request: &mut Request<'_>, status: u16, why: &str, part: Part) {
         debug!("{}: {status}: {why}", request.peer());
         let html = format!("<h1>{status} {}</h1>\n<p>{why}</p>\n", http::reason_phrase(status));
-        let mut answer = Answer::new(status, Connection::Closes, fields_of(status), &html);
+        let mut answer = Answer::new(status, Connection::Closes, fields_of(status), Content::html(&html));
         let mut page = self.site.page.borrow_mut();
         page.set_time(request.now().unix_s);
         answer.set_date(&page.date);
-        request.send(part(&answer));
+        request.send(answer.part(part));
         request.close_for(Reason::WrongProtocol);
     }
 }

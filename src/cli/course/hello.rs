@@ -5,11 +5,12 @@ use std::time::Duration;
 use crate::cli::parse;
 use crate::cli::service::Service;
 use crate::cli::{Exit, logging};
+use crate::codec::http::UNAVAILABLE;
 use crate::event_loop::Linger;
 use crate::event_loop::address::Address;
 use crate::event_loop::io::SocketOptions;
 use crate::limits;
-use crate::servers::hello::{FULL, Site};
+use crate::servers::hello::Site;
 use crate::socketserver::Dispatch;
 
 /// The arguments of `onepoll hello`.
@@ -61,5 +62,5 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         drain: limits::DRAIN,
         has_console: false,
     }
-    .run(Dispatch::new(|_peer| site.visitor()).with_full_notice(FULL.into()))
+    .run(Dispatch::new(|_peer| site.visitor()).with_full_notice(UNAVAILABLE.into()))
 }

@@ -5,7 +5,37 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 
 use super::Connection;
 
-/// An answer with a page of HTML, in one piece: status line, fields, content.
+/// What a newcomer reads for whom nothing is left. An error needs no `Date` (RFC 9110, 6.6.1).
+pub const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\
+                               Connection: close\r\n\r\n";
+
+/// What an answer is about, and what that is.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// As `Content-Type` has it.
+    pub media_type: &'a str,
+    /// All of it.
+    pub text: &'a str,
+}
+
+impl<'a> Content<'a> {
+    /// A page for a browser.
+    #[must_use]
+    pub fn html(text: &'a str) -> Self {
+        Content { media_type: "text/html; charset=utf-8", text }
+    }
+}
+
+/// What a request asks for of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// All but its content.
+    Head,
+}
+
+/// An answer in one piece: status line, fields, content.
 #[derive(Clone, Debug)]
 pub struct Answer {
     bytes: Vec<u8>,
@@ -20,13 +50,13 @@ impl Answer {
     /// to `Date`, `Content-Type`, `Content-Length`, and what has to be said of the connection. Statuses that
     /// have no content (204, 205, 304) are left without.
     #[must_use]
-    pub fn new(status: u16, connection: Connection, fields: &[(&str, &str)], html: &str) -> Self {
+    pub fn new(status: u16, connection: Connection, fields: &[(&str, &str)], content: Content<'_>) -> Self {
         let mut head = format!("HTTP/1.1 {status} {}\r\nDate: ", reason_phrase(status));
         let date_at = head.len();
         head.push_str(&date(0));
         head.push_str("\r\n");
         let mut add = |name: &str, value: &str| head.extend([name, ": ", value, "\r\n"]);
-        let html = match status {
+        let text = match status {
             // RFC 9110, 15.3.5, 15.4.5: nothing there, and nothing said of it.
             204 | 304 => "",
             // 15.3.6: nothing there, but that is said.
@@ -35,9 +65,9 @@ impl Answer {
                 ""
             }
             _ => {
-                add("Content-Type", "text/html; charset=utf-8");
-                add("Content-Length", &html.len().to_string());
-                html
+                add("Content-Type", content.media_type);
+                add("Content-Length", &content.text.len().to_string());
+                content.text
             }
         };
         match connection {
@@ -50,7 +80,7 @@ impl Answer {
         }
         head.push_str("\r\n");
         let head_bytes = head.len();
-        Answer { bytes: [head, html.into()].concat().into_bytes(), date_at, head_bytes }
+        Answer { bytes: [head, text.into()].concat().into_bytes(), date_at, head_bytes }
     }
 
     /// Gives it the date that [`date`] rendered.
@@ -69,6 +99,15 @@ impl Answer {
     #[must_use]
     pub fn head(&self) -> &[u8] {
         &self.bytes[..self.head_bytes]
+    }
+
+    /// What a request asked for.
+    #[must_use]
+    pub fn part(&self, part: Part) -> &[u8] {
+        match part {
+            Part::Whole => self.whole(),
+            Part::Head => self.head(),
+        }
     }
 }
 
@@ -148,7 +187,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_one_piece_whose_date_can_be_changed_in_place() {
-        let mut answer = Answer::new(200, Connection::Persists, &[], "<h1>Hello,World</h1>");
+        let mut answer = Answer::new(200, Connection::Persists, &[], Content::html("<h1>Hello,World</h1>"));
         answer.set_date(&date(784_111_777));
         let expected = "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
             Content-Type: text/html; charset=utf-8\r\nContent-Length: 20\r\n\r\n<h1>Hello,World</h1>";
@@ -162,7 +201,7 @@ mod tests {
     #[test]
     fn statuses_without_content_have_none() {
         for (status, length) in [(204, None), (205, Some("Content-Length: 0\r\n")), (304, None)] {
-            let answer = Answer::new(status, Connection::Closes, &[], "html");
+            let answer = Answer::new(status, Connection::Closes, &[], Content::html("html"));
             let text = String::from_utf8_lossy(answer.whole()).into_owned();
             assert_eq!(answer.whole(), answer.head());
             assert!(!text.contains("Content-Type"), "{text}");
@@ -174,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_status_without_a_name_keeps_the_space_before_it() {
-        let answer = Answer::new(299, Connection::PersistsAsAsked, &[("Allow", "GET")], "");
+        let answer = Answer::new(299, Connection::PersistsAsAsked, &[("Allow", "GET")], Content::html(""));
         let text = String::from_utf8_lossy(answer.whole()).into_owned();
         assert!(text.starts_with("HTTP/1.1 299 \r\nDate: "), "{text}");
         assert!(
