@@ -204,6 +204,28 @@ impl Reason {
     ];
 }
 
+impl Reason {
+    /// In a word, for tables and as a metric's label.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Reason::Quit => "quit",
+            Reason::EndOfInput => "end_of_input",
+            Reason::Reset => "reset",
+            Reason::TimedOut => "timed_out",
+            Reason::Kicked => "kicked",
+            Reason::Idle => "idle",
+            Reason::TooSlow => "too_slow",
+            Reason::WrongProtocol => "wrong_protocol",
+            Reason::ServerClosing => "server_closing",
+            Reason::LingerExpired => "linger_expired",
+            Reason::ServerFull => "server_full",
+            Reason::AddressFull => "address_full",
+            Reason::SystemError => "system_error",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -13,9 +13,10 @@
 //! 6. [`clients`]: the clients as engines on the same loop.
 //! 7. `lab`: experiments on real sockets, told call by call.
 //! 8. [`codec`]: bytes to lines and messages, and text that is safe to show.
-//! 9. [`limits`]: every bound; [`deadlines`]: what is due when; [`log_window`]: how much is logged;
-//!    [`output_queues`] and `input_texts`: what engines keep for each connection.
-//! 10. [`cli`]: arguments, messages to people, exit codes.
+//! 9. [`metrics`]: what a program counts; [`stats`]: who reads that, beside the program on its loop.
+//! 10. [`limits`]: every bound; [`deadlines`]: what is due when; [`log_window`]: how much is logged;
+//!     [`output_queues`] and `input_texts`: what engines keep for each connection.
+//! 11. [`cli`]: arguments, messages to people, exit codes.
 //!
 //! Arrows point down only: `cli` may use everything, the programs the engine's contract, the codecs and the
 //! limits, the loop the contract and the limits. `tests/architecture.rs` holds the code to it. Without the
@@ -38,12 +39,14 @@ pub mod input_texts;
 pub mod lab;
 pub mod limits;
 pub mod log_window;
+pub mod metrics;
 pub mod output_queues;
 #[cfg(feature = "course")]
 pub mod progress;
 #[cfg(feature = "course")]
 pub mod servers;
 pub mod socketserver;
+pub mod stats;
 
 /// The programs in the README are compiled with the tests.
 #[cfg(doctest)]

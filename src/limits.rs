@@ -76,7 +76,7 @@ pub const WRITE_RETRY: Duration = Duration::from_millis(50);
 pub const LISTEN_BACKLOG: i32 = 4096;
 
 /// Descriptors kept back from `--max-clients`: the standard three, epoll, the waker, the listeners,
-/// the reserve that turns newcomers away, and room for the libraries.
+/// the reserve that turns newcomers away, who reads the figures, and room for the libraries.
 pub const RESERVED_DESCRIPTORS: u64 = 32;
 
 /// The most that `--max-clients` derives from a huge descriptor limit; asking for more is allowed.
@@ -284,6 +284,14 @@ pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
 /// Fields of a request's head.
 pub const HTTP_FIELDS_MAX: usize = 64;
 
+// ---- who reads the figures of `--stats` ----
+
+/// Connections at the same time: one or two programs ask every few seconds, and a person now and then.
+pub const STATS_VISITORS_MAX: usize = 8;
+
+/// How long a connection may take to ask; it is answered once.
+pub const STATS_PATIENCE: Duration = Duration::from_secs(5);
+
 // ---- file transfer ----
 
 /// Bytes of a transfer's header: what the longest path of any system needs, escaped (P30).
@@ -351,5 +359,7 @@ const _: () = assert!(CLIENT_INPUT_BYTES_MAX > *LINE_BYTES_RANGE.end());
 // A name and a room's tag fit into a record's overhead: 20 for the time, the rest punctuation. An
 // IPv6 address with its port has at most 48 bytes.
 const _: () = assert!(20 + 48 + NICK_BYTES_MAX + ROOM_NAME_BYTES_MAX + 32 <= RECORD_OVERHEAD_BYTES_MAX);
+// Whoever watches a full server takes no client's place.
+const _: () = assert!(RESERVED_DESCRIPTORS as usize >= STATS_VISITORS_MAX + 16);
 // A head that is too long is answered, before the loop closes for it.
 const _: () = assert!(HTTP_HEAD_BYTES_MAX < HANDLER_UNREAD_BYTES_MAX);

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom. `cli` and `main` may use all.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     (
         "lib",
         &[
@@ -24,10 +24,12 @@ const LAYERS: [(&str, &[&str]); 15] = [
             "lab",
             "limits",
             "log_window",
+            "metrics",
             "output_queues",
             "progress",
             "servers",
             "socketserver",
+            "stats",
         ],
     ),
     ("lab", &["chat", "engine", "event_loop", "codec", "limits", "deadlines", "output_queues"]),
@@ -46,7 +48,8 @@ const LAYERS: [(&str, &[&str]); 15] = [
         ],
     ),
     ("socketserver", &["engine", "event_loop", "codec", "limits", "deadlines", "output_queues"]),
-    ("chat", &["engine", "codec", "limits", "deadlines", "log_window"]),
+    ("chat", &["engine", "codec", "limits", "deadlines", "log_window", "metrics"]),
+    ("stats", &["engine", "codec", "limits", "metrics"]),
     ("clients", &["engine", "codec", "limits", "deadlines", "output_queues", "progress"]),
     ("event_loop", &["engine", "limits", "deadlines", "log_window"]),
     ("codec", &["limits"]),
@@ -56,6 +59,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("input_texts", &["engine", "codec", "limits"]),
     ("progress", &["engine"]),
     ("log_window", &["engine", "limits"]),
+    ("metrics", &["engine", "limits"]),
     ("limits", &[]),
 ];
 

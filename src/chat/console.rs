@@ -3,8 +3,6 @@
 //! It is a connection of the loop (standard input and output), so a terminal that is stopped, slow or gone
 //! is handled like a slow or lost client; and `watch` makes it a member of every room.
 
-use std::fmt::Write as _;
-
 use ::log::info;
 
 use crate::codec::text;
@@ -13,7 +11,6 @@ use crate::limits;
 
 use super::Chat;
 use super::input::Flow;
-use super::limit::Limit;
 use super::log::Kind;
 use super::render::{self, Message};
 use super::room::Announcement;
@@ -130,76 +127,6 @@ impl Chat {
             ]);
         }
         self.reply(console, &table(&rows));
-    }
-
-    fn reply_stats(&mut self, now: Now, console: ConnectionId) {
-        let counters = &self.counters;
-        let up_s = now.unix_s.saturating_sub(self.began_unix_s.unwrap_or(now.unix_s)).unsigned_abs();
-        let log_bytes: usize = self.rooms.iter().map(|(_, room)| room.log.capacity_bytes()).sum();
-        let private_bytes: usize = self.sessions.iter().map(|session| session.private_bytes()).sum();
-        let behind: usize = self.rooms.iter().map(|(_, room)| room.lagging().len()).sum();
-        let mut text = String::new();
-        for (name, value) in [
-            ("up", render::duration(std::time::Duration::from_secs(up_s))),
-            (
-                "clients",
-                format!(
-                    "{} now, {} at most, {} allowed",
-                    self.clients(),
-                    counters.clients_peak,
-                    self.config.clients_max
-                ),
-            ),
-            (
-                "connections",
-                format!(
-                    "{} accepted, {} refused, {} closed",
-                    counters.accepted,
-                    counters.refused,
-                    counters.closed()
-                ),
-            ),
-            (
-                "received",
-                format!("{}, {}", render::count(counters.lines_in, "line"), render::bytes(counters.bytes_in)),
-            ),
-            (
-                "sent",
-                format!(
-                    "{}, {}",
-                    render::count(counters.records, "record"),
-                    render::bytes(counters.bytes_out)
-                ),
-            ),
-            ("slow readers", format!("{behind} now, {} missed", render::count(counters.missed, "message"))),
-            (
-                "back-pressure",
-                format!(
-                    "{} by --rate, {} by a full room",
-                    counters.limits_met.of(Limit::Rate),
-                    counters.limits_met.of(Limit::LogSpace)
-                ),
-            ),
-            ("refused lines", format!("{} too long", counters.limits_met.of(Limit::LineBytes))),
-            (
-                "memory",
-                format!(
-                    "{} in {} of logs, {} of replies",
-                    render::bytes(log_bytes as u64),
-                    render::count(self.rooms.len() as u64, "room"),
-                    render::bytes(private_bytes as u64)
-                ),
-            ),
-        ] {
-            let _ = writeln!(text, "{name:<14} {value}");
-        }
-        for (reason, closes) in Reason::ALL.iter().zip(counters.closes).filter(|(_, closes)| *closes > 0) {
-            let _ = writeln!(text, "{:<14} {closes}: {reason}", "closed");
-        }
-        for (limit, times) in counters.limits_met.iter() {
-            let _ = writeln!(text, "{:<14} {times}: {}", "limit met", limit.name());
-        }
-        self.reply(console, &text);
     }
 
     fn say_everywhere(&mut self, now: Now, console: ConnectionId, text: &str) {

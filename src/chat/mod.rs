@@ -23,6 +23,7 @@ mod input;
 mod journal;
 mod output;
 mod rooms;
+mod stats;
 #[cfg(test)]
 mod tests;
 
@@ -33,9 +34,10 @@ use slab::Slab;
 
 use crate::deadlines::Deadlines;
 use crate::engine::{
-    Action, ConnectionId, Engine, ListenerId, Moment, Now, Output, Peer, Reason, Refusal, Written,
+    Action, ConnectionId, Engine, ListenerId, Moment, Now, Output, Peer, Reason, Refusal, TurnReport, Written,
 };
 use crate::limits;
+use crate::metrics::Turns;
 
 use config::Config;
 use journal::Journal;
@@ -148,7 +150,7 @@ impl AddressBlock {
     }
 }
 
-/// What the server has done, for `stats`.
+/// What the server has done: see `stats`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counters {
     accepted: u64,
@@ -156,12 +158,14 @@ struct Counters {
     closes: [u64; Reason::ALL.len()],
     lines_in: u64,
     records: u64,
+    deliveries: u64,
     bytes_in: u64,
     bytes_out: u64,
     missed: u64,
     /// How often each limit was met, refused newcomers included.
     limits_met: LimitsMet,
     clients_peak: usize,
+    turns: Turns,
 }
 
 impl Counters {
@@ -321,7 +325,6 @@ impl Engine for Chat {
     }
 
     fn handle_accepted(&mut self, now: Now, id: ConnectionId, _listener: Option<ListenerId>, peer: Peer) {
-        self.began_unix_s.get_or_insert(now.unix_s);
         self.sessions.insert(Session::new(id, peer, now.unix_s, now.moment));
         if peer == Peer::Console {
             self.console = Some(id);
@@ -429,6 +432,7 @@ impl Engine for Chat {
     }
 
     fn handle_turn(&mut self, now: Now) {
+        self.began_unix_s.get_or_insert(now.unix_s);
         self.announce(now);
         // Not only when something is due: with a long --idle, many can come and go before anything is.
         let sessions = &self.sessions;
@@ -437,6 +441,10 @@ impl Engine for Chat {
             Timer::Flush(_) | Timer::Wait(_) | Timer::Shrink(_) => true,
         });
         self.walk_flushes_left = limits::WALK_FLUSHES_PER_TURN_MAX;
+    }
+
+    fn handle_turn_ended(&mut self, _now: Now, report: &TurnReport) {
+        self.counters.turns.add(report);
     }
 
     fn poll_timeout(&self) -> Option<Moment> {

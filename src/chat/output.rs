@@ -209,7 +209,9 @@ impl Chat {
     pub(super) fn take_written(&mut self, id: ConnectionId, bytes: usize, written: Written) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.bytes_out += bytes as u64;
-        self.counters.bytes_out += bytes as u64;
+        if !session.is_console() {
+            self.counters.bytes_out += bytes as u64;
+        }
         match std::mem::replace(&mut self.offered, Offered::Nothing) {
             Offered::Text if bytes > 0 => {
                 session.extras_mut().outbox.advance(bytes);
@@ -218,6 +220,7 @@ impl Chat {
                 let Some(log) = self.rooms.get(room.index()).map(|room| &room.log) else { return };
                 let (cursor, rest) = split_at(log, from + bytes as u64, to);
                 if let Some(membership) = session.membership_mut(room) {
+                    self.counters.deliveries += cursor.messages - membership.cursor.messages;
                     membership.cursor = cursor;
                 }
                 if let Some(rest) = rest {
@@ -229,6 +232,7 @@ impl Chat {
                 let (cursor, rest) = split_at(log, from + bytes as u64, to);
                 let outbox = &mut session.extras_mut().outbox;
                 if let Some(span) = outbox.front_span_mut() {
+                    self.counters.deliveries += cursor.messages - span.cursor.messages;
                     span.cursor = cursor;
                 }
                 if let Some(rest) = rest {

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use log::info;
 
 use super::parse::{self, RateLimit};
-use super::service::{self, Service};
+use super::service::{self, Service, Stats};
 use super::{Exit, complain, logging};
 use crate::chat::Chat;
 use crate::chat::config::{Config, Format, Rate, SlowPolicy};
@@ -112,6 +112,15 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "BYTES", default_value = "32K", value_parser = parse::bytes)]
     send_buffer: usize,
 
+    /// Where programs can read what the server does: Prometheus at /metrics, JSON at /stats. HOST:PORT
+    /// or unix:PATH of this machine [default: nowhere]
+    #[arg(long, value_name = "ADDR", value_parser = parse::stream_address)]
+    stats: Option<Address>,
+
+    /// Let --stats be where others than this machine's can read it, too: nobody is asked for a name
+    #[arg(long, requires = "stats")]
+    stats_public: bool,
+
     /// Log more: -v what people say, -vv everything
     #[arg(short, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -141,15 +150,19 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let default = [Address::Host(Transport::Tcp, "127.0.0.1".into(), 60000)];
     let addresses = if arguments.listen.is_empty() { &default[..] } else { &arguments.listen[..] };
     let drain = config.drain;
-    Service {
+    let service = Service {
         name: "serve",
         addresses,
         options,
         linger: Linger::InAll(arguments.linger),
         drain,
         has_console: true,
+    };
+    let chat = Chat::new(config);
+    match &arguments.stats {
+        None => service.run(chat),
+        Some(address) => service.run_watched(chat, &Stats { address, is_public: arguments.stats_public }),
     }
-    .run(Chat::new(config))
 }
 
 fn config(arguments: &Arguments, descriptors: u64) -> Result<Config, String> {

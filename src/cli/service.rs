@@ -11,6 +11,8 @@ use crate::event_loop::address::Address;
 use crate::event_loop::io::{self, Bound, Console, SocketOptions, Stream, System};
 use crate::event_loop::{End, EventLoop, Linger};
 use crate::limits;
+use crate::metrics::Measured;
+use crate::stats::Watched;
 
 /// A server that is about to be.
 pub(super) struct Service<'a> {
@@ -27,13 +29,43 @@ pub(super) struct Service<'a> {
     pub(super) has_console: bool,
 }
 
+/// Where a server's figures can be read.
+pub(super) struct Stats<'a> {
+    pub(super) address: &'a Address,
+    /// Whether others than this machine's may be able to read them: nothing asks who they are.
+    pub(super) is_public: bool,
+}
+
+impl Stats<'_> {
+    /// All sockets, or the complaint.
+    fn bind(&self, options: &SocketOptions) -> Result<Vec<Bound>, Exit> {
+        let address = self.address;
+        let all_bound =
+            Bound::bind_all(address, options).map_err(|error| complain(Exit::CannotBind, error))?;
+        // What was bound is what counts: a name can stand for anything.
+        let is_local = |bound: &Bound| matches!(bound, Bound::Listener(listener) if listener.is_local());
+        if !self.is_public && !all_bound.iter().all(is_local) {
+            let why = "others than this machine's could read it";
+            let remedy = "choose 127.0.0.1, [::1] or unix:PATH, or say --stats-public if that is meant";
+            return Err(complain(Exit::Usage, format!("--stats {address}: {why}; {remedy}")));
+        }
+        Ok(all_bound)
+    }
+}
+
 impl Service<'_> {
     /// Serves until the engine, or a second signal, ends it. A first signal is the engine's to answer.
     pub(super) fn run(&self, engine: impl Engine) -> Exit {
-        match self.serve(engine) {
-            Ok(exit) => exit,
-            Err(error) => complain(Exit::Failed, format!("{}: {error}", self.name)),
-        }
+        self.exit(self.serve(engine))
+    }
+
+    /// The same, for a program whose figures can be read at `stats`, too.
+    pub(super) fn run_watched(&self, engine: impl Engine + Measured, stats: &Stats) -> Exit {
+        self.exit(self.serve_watched(engine, stats))
+    }
+
+    fn exit(&self, served: std::io::Result<Exit>) -> Exit {
+        served.unwrap_or_else(|error| complain(Exit::Failed, format!("{}: {error}", self.name)))
     }
 
     fn serve(&self, engine: impl Engine) -> std::io::Result<Exit> {
@@ -42,17 +74,45 @@ impl Service<'_> {
             Ok(all_bound) => all_bound,
             Err(exit) => return Ok(exit),
         };
+        self.open(&mut event_loop, all_bound)?;
+        Ok(self.exit_of(event_loop.run()?))
+    }
+
+    fn serve_watched(&self, engine: impl Engine + Measured, stats: &Stats) -> std::io::Result<Exit> {
+        let mut event_loop = EventLoop::new(self.system()?, Watched::new(engine), self.linger);
+        let all_bound = self.bind().and_then(|all_bound| Ok((all_bound, stats.bind(&self.options)?)));
+        let (all_bound, stats_bound) = match all_bound {
+            Ok(all_bound) => all_bound,
+            Err(exit) => return Ok(exit),
+        };
+        self.open(&mut event_loop, all_bound)?;
+        for bound in stats_bound {
+            let address = bound.address();
+            if let Some(listener) = event_loop.open(bound)? {
+                event_loop.engine_mut().watch_from(listener);
+            }
+            announce("stats on", &address);
+        }
+        Ok(self.exit_of(event_loop.run()?))
+    }
+
+    /// Takes in what was bound, and the console.
+    fn open<E: Engine>(
+        &self,
+        event_loop: &mut EventLoop<System, E>,
+        all_bound: Vec<Bound>,
+    ) -> std::io::Result<()> {
         for bound in all_bound {
             let address = bound.address();
             event_loop.open(bound)?;
-            announce(&address);
+            announce("listening on", &address);
         }
         if self.has_console
             && let Err(error) = event_loop.adopt(Stream::Console(Console::new()), Peer::Console)
         {
             warn!("console: standard input cannot be watched: {error}");
         }
-        Ok(self.exit_of(event_loop.run()?))
+        Ok(())
     }
 
     /// The system, which a signal wakes. Before anything is bound: whoever reads an address may signal at once.
@@ -91,14 +151,15 @@ impl Service<'_> {
     }
 }
 
-/// Tells where the server can be reached. A closed standard output is no reason not to serve.
-pub(super) fn announce(address: &str) {
+/// Tells where the server, or what it says of itself, can be reached. A closed standard output is no reason
+/// not to serve.
+pub(super) fn announce(what: &str, address: &str) {
     let mut stdout = std::io::stdout();
     if !stdout.is_terminal() {
         // The log is elsewhere, and should be whole; a person need not read it twice.
-        info!("listening on {address}");
+        info!("{what} {address}");
     }
-    let _ = writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush());
+    let _ = writeln!(stdout, "{what} {address}").and_then(|()| stdout.flush());
 }
 
 /// As many clients as were asked for, if there are descriptors for them, or else as there are.

@@ -69,7 +69,7 @@ fn serve(service: &Service) -> std::io::Result<Exit> {
         // Datagram addresses are no arguments here.
         if let Bound::Listener(listener) = bound {
             event_loop.listen(listener)?;
-            announce(&address);
+            announce("listening on", &address);
         }
     }
     Ok(service.exit_of(event_loop.run()?))
