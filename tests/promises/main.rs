@@ -22,8 +22,16 @@ mod peers;
 
 /// P1 to P6: newcomers, and a kernel that cannot take them.
 mod accepting;
+/// P24, P25, P27 and P28: addresses that are taken, that are two, or that are files.
+mod addresses;
+/// P23: clocks that jump.
+mod clocks;
 /// P38 to P42: commands that would reach too many, come too fast, or come when nobody expects them.
 mod commands;
+/// P19 to P22: those who hold on to what others need: places, memory, the log.
+mod crowds;
+/// P29: datagrams, whose senders may lie about who they are.
+mod datagrams;
 /// P14 to P16: peers that end their side, break off, or are silently gone.
 mod ending;
 /// P55 to P59: files that lie, break off, or meet a disk that is full, broken or slow.

@@ -37,19 +37,6 @@ fn few_descriptors_mean_few_clients_and_a_word_to_the_next() {
 }
 
 #[test]
-fn a_slow_drip_keeps_nobody_waiting() {
-    let server = Server::bare(&[]);
-    let mut ann = server.join_as("ann");
-    let mut drips: Vec<Client> = (0..50).map(|_| server.join()).collect();
-    for round in 0..20 {
-        for drip in &mut drips {
-            drip.send("x");
-        }
-        assert_eq!(ann.echo(&round.to_string()), format!("ann: {round}"));
-    }
-}
-
-#[test]
 fn a_flood_keeps_nobody_waiting() {
     let server = Server::bare(&["--rate", "off"]);
     let address = server.addresses[0].clone();
@@ -91,19 +78,6 @@ fn commands_whose_answers_are_read_late_cost_no_memory() {
     assert!(stalled.fence().len() < 10, "more answers than questions");
     let grown = resident_kib(&server).saturating_sub(before);
     assert!(grown < 4 * 1024, "{grown} KiB for {QUESTIONS} answers");
-}
-
-#[test]
-fn a_standard_error_that_nobody_reads_stops_nobody() {
-    // A pipe takes 64 KiB; -vv writes more than that many lines.
-    let server = Server::bare(&["-vv", "--rate", "off"]);
-    let mut ann = server.join_as("ann");
-    for number in 0..3000 {
-        assert_eq!(ann.echo(&format!("{number:0100}")), format!("ann: {number:0100}"));
-    }
-    for _ in 0..200 {
-        server.join();
-    }
 }
 
 #[test]

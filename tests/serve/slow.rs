@@ -132,21 +132,6 @@ fn replies_to_a_stalled_reader_keep_their_place_behind_the_gap() {
 }
 
 #[test]
-fn nobody_is_slowed_by_a_hundred_who_do_not_read() {
-    let server = Server::bare(&TIGHT);
-    let mut ann = server.join_as("ann");
-    let mut bob = server.join_as("bob");
-    let stalled: Vec<Client> = (0..100).map(|_| server.join_with_little_room()).collect();
-    for round in 0..SENT / 500 {
-        talk(&mut ann, round * 500, round * 500 + 500);
-        for number in round * 500..round * 500 + 500 {
-            assert_eq!(number_of(&bob.line()), number);
-        }
-    }
-    drop(stalled);
-}
-
-#[test]
 fn close_tells_the_slow_reader_why_and_spares_the_others() {
     let server = Server::bare(&[&TIGHT[..], &["--slow", "close"]].concat());
     let mut ann = server.join_as("ann");

@@ -1,0 +1,161 @@
+//! P19 to P22: those who hold on to what others need: places, memory, the log.
+
+use std::process::{Child, ChildStdout};
+use std::time::Instant;
+
+use crate::faults::{can, in_network_of, memory_kib, wrap};
+use crate::harness::{Client, Lines, Server, command, is_installed};
+
+#[test]
+fn p19_a_slow_drip_keeps_nobody_waiting() {
+    let server = Server::bare(&[]);
+    let mut ann = server.join_as("ann");
+    let mut drips: Vec<Client> = (0..50).map(|_| server.join()).collect();
+    for round in 0..20 {
+        for drip in &mut drips {
+            drip.send("x");
+        }
+        assert_eq!(ann.echo(&round.to_string()), format!("ann: {round}"));
+        // A newcomer is served at once, too.
+        server.join();
+    }
+}
+
+/// `nc` in the network of a server's own, from one of its addresses.
+struct Guest {
+    process: Child,
+    lines: Lines<ChildStdout>,
+}
+
+impl Guest {
+    fn from(server: &Server, source: &str) -> Self {
+        let (host, port) = server.addresses[0].rsplit_once(':').expect("host and port");
+        let host = host.trim_matches(['[', ']']);
+        let mut process =
+            in_network_of(server, &["nc", "-s", source, host, port]).spawn().expect("it is installed");
+        let lines = Lines::new(process.stdout.take().expect("piped"));
+        Guest { process, lines }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A server in a network of its own, which has these addresses.
+fn server_at(addresses: &[&str], arguments: &[&str]) -> Option<Server> {
+    if !can("unshare --net ip link set lo up") || !is_installed("nc") {
+        return None;
+    }
+    let add: Vec<String> =
+        addresses.iter().map(|address| format!("ip addr add {address} dev lo nodad")).collect();
+    let script = format!("ip link set lo up && {} && exec \"$@\"", add.join(" && "));
+    let mut command = command(arguments);
+    wrap(&mut command, &["unshare", "--net", "sh", "-c", &script, "sh"]);
+    Some(Server::spawn(command))
+}
+
+const FULL: &str = "-- too many connections from your address: 2 at most --";
+
+#[test]
+fn p20_one_address_takes_only_its_share_of_places_and_the_operator_keeps_the_console() {
+    let addresses = ["198.51.100.1/24", "198.51.100.2/24"];
+    let listen = ["--quiet", "--max-per-ip", "2", "--listen", "198.51.100.1:0"];
+    let Some(mut server) = server_at(&addresses, &listen) else { return };
+    let mut greedy: Vec<Guest> = (0..10).map(|_| Guest::from(&server, "198.51.100.1")).collect();
+    let mut firsts: Vec<String> = greedy.iter_mut().map(|guest| guest.lines.line()).collect();
+    firsts.sort_unstable();
+    assert_eq!(firsts.iter().filter(|line| line.contains("-- you are ")).count(), 2, "{firsts:?}");
+    assert_eq!(firsts.iter().filter(|line| *line == FULL).count(), 8, "{firsts:?}");
+    Guest::from(&server, "198.51.100.2").lines.expect("-- you are ");
+    assert!(server.answer("clients").iter().filter(|line| line.contains("198.51.100.1:")).count() == 2);
+}
+
+#[test]
+fn p20_an_ipv6_network_counts_as_one_address() {
+    let addresses =
+        ["2001:db8:0:1::1/64", "2001:db8:0:1::2/64", "2001:db8:0:1:ffff::/64", "2001:db8:0:2::1/64"];
+    let listen = ["--quiet", "--max-per-ip", "2", "--listen", "[2001:db8:0:1::1]:0"];
+    let Some(server) = server_at(&addresses, &listen) else { return };
+    let mut guests = Vec::new();
+    for (source, word) in [
+        ("2001:db8:0:1::1", "-- you are "),
+        ("2001:db8:0:1::2", "-- you are "),
+        ("2001:db8:0:1:ffff::", FULL),
+        ("2001:db8:0:2::1", "-- you are "),
+    ] {
+        let mut guest = Guest::from(&server, source);
+        guest.lines.expect(word);
+        guests.push(guest);
+    }
+}
+
+#[test]
+fn p21_thousands_who_come_talk_and_go_leave_no_memory_behind() {
+    let server = Server::start(&["--rate", "off", "--log-bytes", "64K"]);
+    let mut ann = server.join_as("ann");
+    let mut resident = Vec::new();
+    for _ in 0..6 {
+        for number in 0..500 {
+            let mut client = server.join();
+            client.say(&format!("/nick guest{number}"));
+            client.say(&format!("/join room{number}"));
+            client.say("hello");
+            match number % 3 {
+                0 => client.reset(),
+                1 => {
+                    client.say("quit");
+                    client.rest();
+                }
+                _ => drop(client.fence()),
+            }
+        }
+        ann.ask_until("/who", "-- 1 in lobby");
+        ann.fence();
+        resident.push(memory_kib(&server, "VmRSS"));
+    }
+    let grown = resident[5].saturating_sub(resident[2]);
+    assert!(grown <= 512, "{grown} KiB in 1,500 visits: {resident:?}");
+}
+
+#[test]
+fn p22_a_standard_error_that_nobody_reads_stops_nobody() {
+    // A pipe takes 64 KiB; -vv writes more than that many lines.
+    let server = Server::bare(&["-vv", "--rate", "off"]);
+    let mut ann = server.join_as("ann");
+    for number in 0..3000 {
+        assert_eq!(ann.echo(&format!("{number:0100}")), format!("ann: {number:0100}"));
+    }
+    for _ in 0..200 {
+        server.join();
+    }
+}
+
+#[test]
+fn p22_a_flood_of_events_is_no_flood_of_log_lines() {
+    use onepoll::limits::{LOG_LINES_PER_WINDOW, LOG_WINDOW};
+    let mut server = Server::bare(&["--max-clients", "20"]);
+    let began = Instant::now();
+    let mut ann = server.join();
+    let crowd: Vec<Client> = (1..20).map(|_| server.join()).collect();
+    for _ in 0..400 {
+        assert!(server.connect().line().contains("the server is full"));
+    }
+    drop(crowd);
+    ann.ask_until("/who", "-- 1 in lobby");
+    for _ in 0..400 {
+        server.join().reset();
+        ann.ask_until("/who", "-- 1 in lobby");
+    }
+    server.operate("quit");
+    let log = server.log().rest_lines();
+    let windows = began.elapsed().as_secs() / LOG_WINDOW.as_secs() + 1;
+    let lines_max = windows * u64::from(LOG_LINES_PER_WINDOW);
+    for kind in [": refused:", ": joined", ": left:"] {
+        let lines = log.iter().filter(|line| line.contains(kind)).count() as u64;
+        assert!((1..=lines_max).contains(&lines), "{lines} lines of {kind:?} in {windows} windows");
+    }
+}
