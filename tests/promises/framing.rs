@@ -156,7 +156,7 @@ fn assert_linear(test: &str, kind: &str, bytes: usize) {
 #[test]
 fn p32_a_line_that_comes_byte_by_byte_costs_work_in_proportion_to_its_length() {
     let test = "framing::p32_a_line_that_comes_byte_by_byte_costs_work_in_proportion_to_its_length";
-    assert_linear(test, "line", limits::LINE_BYTES_RANGE.end() / 4);
+    assert_linear(test, "line", limits::LINE_BYTES_RANGE.end() / 8);
 }
 
 #[cfg(feature = "course")]
