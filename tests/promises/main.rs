@@ -45,7 +45,7 @@ mod http;
 /// P53 and P54: names of files from far away, and what was planted in the folder.
 #[cfg(feature = "course")]
 mod names;
-/// P62, P65 to P69: signals, files and logs that others could read, the operator's terminal, ends and kills.
+/// P62, P64 to P69: signals; figures, files and logs that others could read; the operator's terminal, ends and kills.
 mod operations;
 /// P43 and P44: browsers and TLS clients on the chat's port.
 mod protocols;

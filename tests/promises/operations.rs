@@ -1,4 +1,4 @@
-//! P62, P65 to P69: signals, files and logs that others could read, the operator's terminal, ends and kills.
+//! P62, P64 to P69: signals; figures, files and logs that others could read; the operator's terminal, ends and kills.
 
 use std::fs;
 use std::io::Write;
@@ -37,6 +37,58 @@ fn p62_there_is_nothing_to_reload_and_a_hangup_ends_in_good_order_even_without_d
     assert_eq!(run(command(&["--config", "onepoll.conf"])).0, 2);
 }
 
+#[test]
+fn p64_what_watches_the_server_sees_no_word_of_anybody_and_never_more_than_at_first() {
+    let directory = Directory::new();
+    let stats = directory.socket("stats");
+    let mut server = Server::bare(&["--stats", &stats, "--rate", "off", "--max-rooms", "50"]);
+    let page = |path: &str| {
+        let mut visitor = Client::connect(&stats);
+        visitor.send(format!("GET {path} HTTP/1.0\r\n\r\n"));
+        String::from_utf8(visitor.rest()).expect("text")
+    };
+    let names = |page: &str| -> Vec<String> {
+        let figures = page.lines().filter(|line| line.starts_with("onepoll_"));
+        figures.map(|line| line.rsplit_once(' ').expect("a name and a value").0.to_string()).collect()
+    };
+    let before = page("/metrics");
+    assert!(names(&before).len() > 50, "{before}");
+    let mut ann = server.join();
+    for number in 0..5000 {
+        ann.say(&format!("/nick xyzzy{number}"));
+        ann.say(&format!("/join xyzzy{number}"));
+        ann.say(&format!("xyzzy\"{{}}\\ {number}"));
+    }
+    ann.fence();
+    let after = page("/metrics");
+    assert_eq!(names(&before), names(&after));
+    for page in [after, page("/stats")] {
+        assert!(!page.contains("xyzzy") && !page.contains("127.0.0.1"), "{page}");
+    }
+    // It is read, and nothing else: no method, no body, no path does anything.
+    for request in ["POST /metrics", "DELETE /stats", "GET /quit", "PUT /"] {
+        let mut visitor = Client::connect(&stats);
+        visitor.send(format!("{request} HTTP/1.0\r\n\r\nquit\r\n"));
+        assert!(visitor.line().starts_with("HTTP/1.1 40"), "{request}");
+    }
+    assert!(ann.fence().is_empty());
+    // Nobody but this machine reads it, unless that is meant; and by default there is nothing to read.
+    assert_eq!(run(command(&["--stats", "0.0.0.0:0"])).0, 2);
+    server.signal(Signal::TERM);
+    drop(ann);
+    assert_eq!(server.exit_code(), 0);
+    let log = server.log().rest_lines();
+    assert_eq!(log.iter().filter(|line| line.contains("stats on")).count(), 1, "{log:?}");
+    let mut server = Server::bare(&[]);
+    let pid = server.pid().as_raw_nonzero();
+    let sockets = server.descriptors().into_iter().filter(|number| {
+        let target = fs::read_link(format!("/proc/{pid}/fd/{number}"));
+        target.is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
+    });
+    assert_eq!(sockets.count(), 1, "the chat's port alone");
+    server.kill();
+}
+
 /// What of a directory others than its owner may do anything with.
 fn open_to_others(directory: &Directory) -> String {
     let found =
@@ -47,9 +99,9 @@ fn open_to_others(directory: &Directory) -> String {
 #[test]
 fn p65_what_is_created_is_its_owners_alone_and_the_log_has_no_word_of_anybody() {
     let directory = Directory::new();
-    let socket = directory.socket("chat");
+    let (socket, stats) = (directory.socket("chat"), directory.socket("stats"));
     // Whatever the umask lets through is not asked for.
-    let mut server = Server::spawn(shell("umask 0; exec \"$@\"", &["--listen", &socket]));
+    let mut server = Server::spawn(shell("umask 0; exec \"$@\"", &["--listen", &socket, "--stats", &stats]));
     let mut ann = Client::connect(&socket).greeted();
     let mut bob = Client::connect(&socket).greeted();
     bob.nick("bob");
