@@ -26,6 +26,8 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     listening.is_ready = false;
+                    // The system looks for a descriptor before it looks for a newcomer (accept(2)).
+                    listening.was_paused = false;
                     return;
                 }
                 // That newcomer's fault, not ours: the next may wait.
@@ -65,6 +67,9 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             let Ok(stream) = self.io.accept_on_reserve(&mut self.listeners[index].listener) else { break };
             self.io.refuse(stream, self.engine.full_notice(listener));
             refused += 1;
+        }
+        if refused == 0 {
+            return;
         }
         self.report.accepts += refused;
         warn!("newcomers: {refused} refused: {}: no descriptor is left", Reason::ServerFull);

@@ -1,10 +1,11 @@
 //! The production loop over a virtual operating system.
 //!
-//! Each test is named after what goes wrong without the line it guards: the letters are the
-//! experiments with the real system that showed it.
+//! Each test is named after what goes wrong without the line it guards: the numbers are those of the promises
+//! that people are given (README.md, "What it promises").
 
 mod datagrams;
 mod echo;
+mod promises;
 mod slow_turns;
 mod system;
 
@@ -41,7 +42,7 @@ fn settle<E: Engine>(event_loop: &mut EventLoop<Virtual, E>) {
 }
 
 #[test]
-fn b_newcomers_beyond_the_accept_budget_need_no_further_event() {
+fn p04_newcomers_beyond_the_accept_budget_need_no_further_event() {
     let (net, mut event_loop) = world();
     let keys: Vec<usize> = (0..5 * limits::ACCEPTS_PER_TURN_MAX).map(|_| net.connect()).collect();
     assert_eq!(net.0.borrow().events.len(), 1);
@@ -54,7 +55,7 @@ fn b_newcomers_beyond_the_accept_budget_need_no_further_event() {
 }
 
 #[test]
-fn d_input_beyond_the_read_budget_needs_no_further_event() {
+fn p11_input_beyond_the_read_budget_needs_no_further_event() {
     let (net, mut event_loop) = world();
     let key = net.connect();
     settle(&mut event_loop);
@@ -88,7 +89,7 @@ fn a_flood_keeps_nobody_else_waiting() {
 }
 
 #[test]
-fn e_a_half_closed_peer_gets_what_is_due_to_it() {
+fn p14_a_half_closed_peer_gets_what_is_due_to_it() {
     let (net, mut event_loop) = world();
     let key = net.connect();
     settle(&mut event_loop);
@@ -101,7 +102,7 @@ fn e_a_half_closed_peer_gets_what_is_due_to_it() {
 }
 
 #[test]
-fn f_a_reset_is_one_close_whatever_else_is_due() {
+fn p15_a_reset_is_one_close_whatever_else_is_due() {
     let (net, mut event_loop) = world();
     let keys: Vec<usize> = (0..100).map(|_| net.connect()).collect();
     settle(&mut event_loop);
@@ -116,7 +117,7 @@ fn f_a_reset_is_one_close_whatever_else_is_due() {
 }
 
 #[test]
-fn g_an_event_of_a_closed_connection_does_not_reach_who_has_its_slot() {
+fn p12_an_event_of_a_closed_connection_does_not_reach_who_has_its_slot() {
     let (net, mut event_loop) = world();
     let killer = net.connect();
     let victim = net.connect();
@@ -133,7 +134,7 @@ fn g_an_event_of_a_closed_connection_does_not_reach_who_has_its_slot() {
 }
 
 #[test]
-fn i_without_descriptors_a_deadline_accepts_again() {
+fn p01_without_descriptors_a_deadline_accepts_again() {
     let (net, mut event_loop) = world();
     net.0.borrow_mut().accept_errors.extend([EMFILE]);
     let key = net.connect();
@@ -145,7 +146,7 @@ fn i_without_descriptors_a_deadline_accepts_again() {
 }
 
 #[test]
-fn i_when_no_descriptor_comes_free_the_newcomers_are_told() {
+fn p01_when_no_descriptor_comes_free_the_newcomers_are_told() {
     let (net, mut event_loop) = world();
     net.0.borrow_mut().accept_errors.extend([EMFILE; 2]);
     for _ in 0..3 {
@@ -163,7 +164,7 @@ fn i_when_no_descriptor_comes_free_the_newcomers_are_told() {
 }
 
 #[test]
-fn an_aborted_newcomer_costs_the_next_one_nothing() {
+fn p03_an_aborted_newcomer_costs_the_next_one_nothing() {
     let (net, mut event_loop) = world();
     net.0.borrow_mut().accept_errors.extend([ECONNABORTED, EINTR]);
     net.connect();
@@ -173,7 +174,7 @@ fn an_aborted_newcomer_costs_the_next_one_nothing() {
 }
 
 #[test]
-fn j_an_interrupted_poll_is_a_retry() {
+fn p09_an_interrupted_poll_is_a_retry() {
     let (net, mut event_loop) = world();
     net.0.borrow_mut().poll_errors.extend([EINTR; 3]);
     let key = net.connect();
@@ -201,7 +202,7 @@ fn writable_is_of_interest_only_for_what_a_full_socket_left_over() {
 }
 
 #[test]
-fn a_write_without_kernel_buffers_is_tried_again_by_a_deadline() {
+fn p08_a_write_without_kernel_buffers_is_tried_again_by_a_deadline() {
     let (net, mut event_loop) = world();
     let key = net.connect();
     settle(&mut event_loop);
@@ -460,7 +461,7 @@ fn connecting_ends_well_badly_or_by_its_deadline() {
 }
 
 #[test]
-fn an_unknown_error_of_accept_does_not_spin() {
+fn p03_an_unknown_error_of_accept_does_not_spin() {
     const EPERM: i32 = 1;
     let (net, mut event_loop) = world();
     net.connect();
