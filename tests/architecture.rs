@@ -92,6 +92,9 @@ const CONCURRENCY: [&str; 14] = [
     "tokio",
 ];
 
+/// A descriptor that is duplicated keeps telling of a socket that is gone.
+const DUPLICATES: [&str; 6] = ["try_clone", "dup(", "dup;", "dup2", "dup3", "fcntl_dup"];
+
 const CLOCKS: [&str; 6] =
     ["Instant::now", "SystemTime::now", "Zoned::now", "Timestamp::now", "clock_gettime", ".elapsed()"];
 
@@ -337,6 +340,7 @@ fn faults(source: &Source) -> Vec<String> {
         }
     };
     ban(&CONCURRENCY, "there is one thread, and nothing to lock");
+    ban(&DUPLICATES, "sockets are never duplicated");
     if !source.is_in(&SYSTEM) && !source.is_in(&[LESSONS]) {
         // `std::net` has addresses too, which are no sockets: only those are named here.
         let (sockets, poll) = SYSTEM_CALLS.split_at(SYSTEM_CALLS.len() - 1);
@@ -481,6 +485,15 @@ fn threads_locks_and_async_are_found_everywhere() {
         for path in ["chat/room.rs", "event_loop/io.rs", "cli/serve.rs"] {
             assert!(found(path, code).contains("one thread"), "{path}: {code}");
         }
+    }
+}
+
+#[test]
+fn p13_sockets_that_are_duplicated_are_found() {
+    for code in
+        ["fn f() { socket.try_clone(); }", "use rustix::io::dup;", "fn f() { fd.try_clone_to_owned(); }"]
+    {
+        assert!(found("event_loop/io.rs", code).contains("never duplicated"), "{code}");
     }
 }
 

@@ -42,6 +42,8 @@ mod framing;
 /// P46 and P47: heads of requests that can be misread, are too large, or never end.
 #[cfg(feature = "course")]
 mod http;
+/// The list of all promises in README.md.
+mod listed;
 /// P53 and P54: names of files from far away, and what was planted in the folder.
 #[cfg(feature = "course")]
 mod names;
