@@ -1,6 +1,8 @@
 //! What the server says by itself: greeting, message of the day, joins, leaves, history.
 
-use crate::harness::{Client, Directory, Server, untimed};
+use jiff::tz::{TimeZone, offset};
+
+use crate::harness::{Client, Directory, Server, command, untimed};
 
 #[test]
 fn a_newcomer_is_greeted_in_one_line() {
@@ -202,4 +204,25 @@ fn a_rooms_history_is_its_own() {
     let seen = bob.fence();
     assert_eq!(seen[1], "-- history: the last 1 message --");
     assert_eq!(untimed(&seen[2]), "[kitchen] ann: in the kitchen");
+}
+
+#[test]
+fn messages_have_the_time_of_the_zone_that_tz_names() {
+    if !std::path::Path::new("/usr/share/zoneinfo/Asia/Shanghai").exists() {
+        eprintln!("skipped: /usr/share/zoneinfo is not installed");
+        return;
+    }
+    let now = || {
+        let zoned = jiff::Timestamp::now().to_zoned(TimeZone::fixed(offset(8)));
+        zoned.strftime("%Y/%m/%d %H:%M:%S").to_string()
+    };
+    for name in ["Asia/Shanghai", ":/usr/share/zoneinfo/Asia/Shanghai", "CST-8"] {
+        let mut command = command(&["--history", "0"]);
+        command.env("TZ", name);
+        let server = Server::spawn(command);
+        let mut ann = server.join();
+        let before = now();
+        let line = ann.ask("what time is it?");
+        assert!(before <= line && line[..before.len()] <= *now(), "TZ={name}: {line}");
+    }
 }
