@@ -44,7 +44,7 @@ impl Add<Duration> for Moment {
 }
 
 /// The one clock reading of a turn.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     /// For deadlines: never steps back.
     pub moment: Moment,

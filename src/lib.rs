@@ -16,7 +16,8 @@
 //! 9. [`metrics`]: what a program counts; [`stats`]: who reads that, beside the program on its loop.
 //! 10. [`limits`]: every bound; [`deadlines`]: what is due when; [`log_window`]: how much is logged;
 //!     [`output_queues`] and `input_texts`: what engines keep for each connection.
-//! 11. [`cli`]: arguments, messages to people, exit codes.
+//! 11. [`recording`]: a run of the loop as a file, and again from that file.
+//! 12. [`cli`]: arguments, messages to people, exit codes.
 //!
 //! Arrows point down only: `cli` may use everything, the programs the engine's contract, the codecs and the
 //! limits, the loop the contract and the limits. `tests/architecture.rs` holds the code to it. Without the
@@ -43,6 +44,7 @@ pub mod metrics;
 pub mod output_queues;
 #[cfg(feature = "course")]
 pub mod progress;
+pub mod recording;
 #[cfg(feature = "course")]
 pub mod servers;
 pub mod socketserver;

@@ -218,6 +218,20 @@ pub const fn line_bytes_fitting(log_bytes: usize) -> usize {
     log_bytes.saturating_sub(RECORD_OVERHEAD_BYTES_MAX) / 3
 }
 
+// ---- recordings ----
+
+/// `--record-bytes`: bytes of a recording, at which it ends.
+pub const RECORDING_BYTES_MAX: u64 = 64 << 20;
+
+/// The least that `--record-bytes` takes: the arguments and a little more.
+pub const RECORDING_BYTES_MIN: u64 = 128 << 10;
+
+/// Bytes of a recording that wait in memory, at most, but for one entry: what the sockets took in a turn.
+pub const RECORDING_FLUSH_BYTES: usize = 16 * 1024;
+
+/// Addresses that a redacted recording tells apart.
+pub const RECORDED_ADDRESSES_MAX: u32 = 65536;
+
 // ---- the chat client ----
 
 /// First pause before connecting again; it doubles up to [`RECONNECT_PAUSE_MAX`].

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom. `cli` and `main` may use all.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     (
         "lib",
         &[
@@ -27,6 +27,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "metrics",
             "output_queues",
             "progress",
+            "recording",
             "servers",
             "socketserver",
             "stats",
@@ -48,6 +49,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
         ],
     ),
     ("socketserver", &["engine", "event_loop", "codec", "limits", "deadlines", "output_queues"]),
+    ("recording", &["engine", "event_loop", "codec", "limits"]),
     ("chat", &["engine", "codec", "limits", "deadlines", "log_window", "metrics"]),
     ("stats", &["engine", "codec", "limits", "metrics"]),
     ("clients", &["engine", "codec", "limits", "deadlines", "output_queues", "progress"]),

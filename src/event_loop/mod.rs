@@ -142,6 +142,11 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         self.engine
     }
 
+    /// Ends the loop, and gives its system back.
+    pub fn into_io(self) -> I {
+        self.io
+    }
+
     /// Accepts from a listener from now on. The engine is told by the id who came to it.
     ///
     /// # Errors
