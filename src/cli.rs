@@ -6,8 +6,11 @@ mod client;
 mod course;
 mod logging;
 mod parse;
+mod record;
+mod replay;
 mod serve;
 mod service;
+mod surroundings;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -50,6 +53,8 @@ enum Command {
     Serve(Box<serve::Arguments>),
     /// Talk in a chat, or feed a pipe to it
     Chat(chat::Arguments),
+    /// Run a recording of `serve` again, and show what came in and went out
+    Replay(replay::Arguments),
     #[cfg(feature = "course")]
     #[command(flatten)]
     Course(course::Command),
@@ -70,6 +75,7 @@ pub fn run() -> ExitCode {
     match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Chat(arguments) => chat::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         #[cfg(feature = "course")]
         Command::Course(command) => command.run(),
     }

@@ -4,11 +4,22 @@ use std::time::Duration;
 
 use crate::chat::config::{Rate, SlowPolicy};
 use crate::event_loop::address::Address;
+use crate::limits;
 
 /// `512`, `64K`, `1M`: bytes.
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let bytes = scaled_bytes(text, "KM", "512, 64K or 1M")?;
     usize::try_from(bytes).map_err(|_| TOO_MANY_BYTES.into())
+}
+
+/// The same for a recording, which needs some to begin with.
+pub(super) fn recording_bytes(text: &str) -> Result<u64, String> {
+    match bytes(text)? as u64 {
+        few @ ..limits::RECORDING_BYTES_MIN => {
+            Err(format!("{few} bytes are too few: at least {}", limits::RECORDING_BYTES_MIN))
+        }
+        enough => Ok(enough),
+    }
 }
 
 /// `512M`, `4G`, `1T`: bytes of a file.
@@ -51,6 +62,12 @@ pub(super) fn some_seconds(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("more than 0 seconds".into()),
         some => Ok(some),
     }
+}
+
+/// `12.5`, `12.5s`: a moment, in seconds since the start.
+pub(super) fn moment(text: &str) -> Result<Duration, String> {
+    scaled(text.strip_suffix('s').unwrap_or(text), 1.0)
+        .ok_or_else(|| "a number of seconds, as 12.5 or 12.5s".into())
 }
 
 /// `20`, `0.5`: milliseconds.
@@ -131,9 +148,11 @@ mod tests {
     fn durations_may_have_fractions() {
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
         assert_eq!(milliseconds("20"), Ok(Duration::from_millis(20)));
+        assert_eq!(moment("12.5s"), moment("12.5"));
+        assert_eq!(moment("12.5s"), Ok(Duration::from_millis(12_500)));
         assert_eq!(seconds("1e300"), seconds("3153600000"));
         for wrong in ["", "-1", "nan", "soon"] {
-            assert!(seconds(wrong).is_err(), "{wrong}");
+            assert!(seconds(wrong).is_err() && moment(wrong).is_err(), "{wrong}");
         }
         #[cfg(feature = "course")]
         assert!(some_seconds("0").is_err() && some_seconds("0.5").is_ok());

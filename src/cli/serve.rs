@@ -1,18 +1,16 @@
 //! `onepoll serve`: arguments to a configuration of the chat server.
 
-use std::io::IsTerminal;
-use std::path::Path;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use log::info;
 
 use super::parse::{self, RateLimit};
+use super::record::RecordArguments;
 use super::service::{self, Service, Stats};
+use super::surroundings::Surroundings;
 use super::{Exit, complain, logging};
 use crate::chat::Chat;
 use crate::chat::config::{Config, Format, Rate, SlowPolicy};
-use crate::codec::text;
 use crate::event_loop::Linger;
 use crate::event_loop::address::{Address, Transport};
 use crate::event_loop::io::{self, SocketOptions};
@@ -121,6 +119,9 @@ pub(super) struct Arguments {
     #[arg(long, requires = "stats")]
     stats_public: bool,
 
+    #[command(flatten)]
+    recording: RecordArguments,
+
     /// Log more: -v what people say, -vv everything
     #[arg(short, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -142,30 +143,49 @@ enum FormatArgument {
 pub(super) fn run(arguments: &Arguments) -> Exit {
     logging::init(arguments.verbose, arguments.log_less);
     let descriptors = io::raise_descriptor_limit();
-    let config = match config(arguments, descriptors) {
-        Ok(config) => config,
+    let found = Surroundings::of_this_process(descriptors, arguments.motd.as_deref())
+        .and_then(|surroundings| Ok((chat(arguments, &surroundings)?, surroundings)));
+    let (chat, surroundings) = match found {
+        Ok(found) => found,
         Err(why) => return complain(Exit::Usage, why),
     };
-    let options = SocketOptions { send_buffer_bytes: arguments.send_buffer };
     let default = [Address::Host(Transport::Tcp, "127.0.0.1".into(), 60000)];
-    let addresses = if arguments.listen.is_empty() { &default[..] } else { &arguments.listen[..] };
-    let drain = config.drain;
     let service = Service {
         name: "serve",
-        addresses,
-        options,
-        linger: Linger::InAll(arguments.linger),
-        drain,
+        addresses: if arguments.listen.is_empty() { &default[..] } else { &arguments.listen[..] },
+        options: SocketOptions { send_buffer_bytes: arguments.send_buffer },
+        linger: linger(arguments),
+        drain: arguments.drain,
         has_console: true,
     };
-    let chat = Chat::new(config);
-    match &arguments.stats {
-        None => service.run(chat),
-        Some(address) => service.run_watched(chat, &Stats { address, is_public: arguments.stats_public }),
+    let stats = arguments.stats.as_ref();
+    let stats = stats.map(|address| Stats { address, is_public: arguments.stats_public });
+    match &arguments.recording.record {
+        None => service.run_on(Ok, chat, stats.as_ref()),
+        Some(path) => {
+            io::let_large_writes_fail();
+            let record = |system| arguments.recording.begin(path, system, &surroundings);
+            service.run_on(record, chat, stats.as_ref())
+        }
     }
 }
 
-fn config(arguments: &Arguments, descriptors: u64) -> Result<Config, String> {
+/// The chat that these arguments ask for, there: the server's, and again a replay's.
+pub(super) fn chat(arguments: &Arguments, surroundings: &Surroundings) -> Result<Chat, String> {
+    config(arguments, surroundings).map(Chat::new)
+}
+
+/// How long its loop lets a close wait.
+pub(super) fn linger(arguments: &Arguments) -> Linger {
+    Linger::InAll(arguments.linger)
+}
+
+/// Whether its figures can be read.
+pub(super) fn is_watched(arguments: &Arguments) -> bool {
+    arguments.stats.is_some()
+}
+
+fn config(arguments: &Arguments, surroundings: &Surroundings) -> Result<Config, String> {
     let Arguments { log_bytes, send_buffer, .. } = *arguments;
     let max_line = line_bytes_max(arguments.max_line, log_bytes)?;
     if !(1..=limits::SEND_BUFFER_BYTES_MAX).contains(&send_buffer) {
@@ -199,13 +219,13 @@ fn config(arguments: &Arguments, descriptors: u64) -> Result<Config, String> {
         plain: arguments.plain,
         notices: !arguments.quiet,
         notice_members_max: arguments.notice_members,
-        motd: arguments.motd.as_deref().map_or(Ok(String::new()), motd)?,
+        motd: surroundings.motd.clone(),
         history_messages: arguments.history as u64,
         slow: arguments.slow,
         log_bytes_max: log_bytes,
         line_bytes_max: max_line,
         private_bytes_max: arguments.private_bytes,
-        clients_max: service::clients_max(arguments.max_clients, descriptors)?,
+        clients_max: service::clients_max(arguments.max_clients, surroundings.descriptors)?,
         clients_per_ip_max: arguments.max_per_ip,
         rooms_max: arguments.max_rooms,
         rooms_per_client_max: arguments.max_rooms_per_client,
@@ -213,8 +233,8 @@ fn config(arguments: &Arguments, descriptors: u64) -> Result<Config, String> {
         idle_max: (!arguments.idle.is_zero()).then_some(arguments.idle),
         coalesce: arguments.coalesce,
         drain: arguments.drain,
-        time_zone: TimeZone::system(),
-        console_prompt: std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
+        time_zone: surroundings.time_zone.clone(),
+        console_prompt: surroundings.console_prompt,
     })
 }
 
@@ -232,17 +252,4 @@ fn line_bytes_max(wanted: Option<usize>, log_bytes: usize) -> Result<usize, Stri
         ));
     }
     Ok(wanted.unwrap_or_else(|| limits::LINE_BYTES_MAX.min(limits::line_bytes_fitting(log_bytes))))
-}
-
-/// The message of the day: cleaned lines, each with its end.
-fn motd(text_or_file: &str) -> Result<String, String> {
-    let raw = match text_or_file.strip_prefix('@') {
-        Some(path) => std::fs::read(Path::new(path)).map_err(|error| format!("--motd @{path}: {error}"))?,
-        None => text_or_file.as_bytes().to_vec(),
-    };
-    if raw.len() > limits::MOTD_BYTES_MAX {
-        return Err(format!("--motd: {} bytes, {} at most", raw.len(), limits::MOTD_BYTES_MAX));
-    }
-    let lines: Vec<String> = raw.split(|byte| *byte == b'\n').map(text::clean).collect();
-    Ok(format!("{}\n", lines.join("\n").trim_end_matches('\n')))
 }

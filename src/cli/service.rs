@@ -8,7 +8,7 @@ use log::{info, warn};
 use super::{Exit, complain};
 use crate::engine::{Engine, Peer};
 use crate::event_loop::address::Address;
-use crate::event_loop::io::{self, Bound, Console, SocketOptions, Stream, System};
+use crate::event_loop::io::{self, Bound, Console, Io, Listener, SocketOptions, Stream, System};
 use crate::event_loop::{End, EventLoop, Linger};
 use crate::limits;
 use crate::metrics::Measured;
@@ -56,35 +56,58 @@ impl Stats<'_> {
 impl Service<'_> {
     /// Serves until the engine, or a second signal, ends it. A first signal is the engine's to answer.
     pub(super) fn run(&self, engine: impl Engine) -> Exit {
-        self.exit(self.serve(engine))
+        self.exit(self.serve(Ok, engine))
     }
 
-    /// The same, for a program whose figures can be read at `stats`, too.
-    pub(super) fn run_watched(&self, engine: impl Engine + Measured, stats: &Stats) -> Exit {
-        self.exit(self.serve_watched(engine, stats))
+    /// The same on a system that `wrap` makes of the real one once all is bound, and with figures that can be
+    /// read at `stats`.
+    pub(super) fn run_on<I: Io<Listener = Listener, Stream: From<Stream>>>(
+        &self,
+        wrap: impl FnOnce(System) -> Result<I, Exit>,
+        engine: impl Engine + Measured,
+        stats: Option<&Stats>,
+    ) -> Exit {
+        self.exit(match stats {
+            None => self.serve(wrap, engine),
+            Some(stats) => self.serve_watched(wrap, engine, stats),
+        })
     }
 
     fn exit(&self, served: std::io::Result<Exit>) -> Exit {
         served.unwrap_or_else(|error| complain(Exit::Failed, format!("{}: {error}", self.name)))
     }
 
-    fn serve(&self, engine: impl Engine) -> std::io::Result<Exit> {
-        let mut event_loop = EventLoop::new(self.system()?, engine, self.linger);
-        let all_bound = match self.bind() {
-            Ok(all_bound) => all_bound,
+    fn serve<I: Io<Listener = Listener, Stream: From<Stream>>>(
+        &self,
+        wrap: impl FnOnce(System) -> Result<I, Exit>,
+        engine: impl Engine,
+    ) -> std::io::Result<Exit> {
+        let system = self.system()?;
+        let (all_bound, io) = match self.bind().and_then(|all_bound| Ok((all_bound, wrap(system)?))) {
+            Ok(ready) => ready,
             Err(exit) => return Ok(exit),
         };
+        let mut event_loop = EventLoop::new(io, engine, self.linger);
         self.open(&mut event_loop, all_bound)?;
         Ok(self.exit_of(event_loop.run()?))
     }
 
-    fn serve_watched(&self, engine: impl Engine + Measured, stats: &Stats) -> std::io::Result<Exit> {
-        let mut event_loop = EventLoop::new(self.system()?, Watched::new(engine), self.linger);
-        let all_bound = self.bind().and_then(|all_bound| Ok((all_bound, stats.bind(&self.options)?)));
-        let (all_bound, stats_bound) = match all_bound {
-            Ok(all_bound) => all_bound,
+    fn serve_watched<I: Io<Listener = Listener, Stream: From<Stream>>>(
+        &self,
+        wrap: impl FnOnce(System) -> Result<I, Exit>,
+        engine: impl Engine + Measured,
+        stats: &Stats,
+    ) -> std::io::Result<Exit> {
+        let system = self.system()?;
+        let ready = self
+            .bind()
+            .and_then(|all_bound| Ok((all_bound, stats.bind(&self.options)?)))
+            .and_then(|(all_bound, stats_bound)| Ok((all_bound, stats_bound, wrap(system)?)));
+        let (all_bound, stats_bound, io) = match ready {
+            Ok(ready) => ready,
             Err(exit) => return Ok(exit),
         };
+        let mut event_loop = EventLoop::new(io, Watched::new(engine), self.linger);
         self.open(&mut event_loop, all_bound)?;
         for bound in stats_bound {
             let address = bound.address();
@@ -97,9 +120,9 @@ impl Service<'_> {
     }
 
     /// Takes in what was bound, and the console.
-    fn open<E: Engine>(
+    fn open<I: Io<Listener = Listener, Stream: From<Stream>>, E: Engine>(
         &self,
-        event_loop: &mut EventLoop<System, E>,
+        event_loop: &mut EventLoop<I, E>,
         all_bound: Vec<Bound>,
     ) -> std::io::Result<()> {
         for bound in all_bound {
@@ -108,7 +131,7 @@ impl Service<'_> {
             announce("listening on", &address);
         }
         if self.has_console
-            && let Err(error) = event_loop.adopt(Stream::Console(Console::new()), Peer::Console)
+            && let Err(error) = event_loop.adopt(Stream::Console(Console::new()).into(), Peer::Console)
         {
             warn!("console: standard input cannot be watched: {error}");
         }

@@ -58,6 +58,26 @@ pub fn clean(line: &[u8]) -> String {
     String::from_utf8_lossy(&clean).into_owned()
 }
 
+/// `bytes` as one line of text that is safe to show, and can be told from all others: line ends, tabs and
+/// backslashes as in a string of Rust, and so what [`clean_into`] would remove or replace.
+#[must_use]
+pub fn escape(bytes: &[u8]) -> String {
+    let mut escaped = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\\' | '\t' | '\n' | '\r' => escaped.extend(character.escape_default()),
+                _ if is_removed(character) => escaped.extend(character.escape_unicode()),
+                _ => escaped.push(character),
+            }
+        }
+        for byte in chunk.invalid() {
+            escaped.extend(std::ascii::escape_default(*byte).map(char::from));
+        }
+    }
+    escaped
+}
+
 /// The longest beginning of `text` that has at most `bytes_max` bytes and does
 /// not cut a character (a Unicode scalar value) in two.
 pub fn truncate_at_char(text: &str, bytes_max: usize) -> &str {
@@ -130,6 +150,20 @@ mod tests {
         let mut out = Vec::new();
         clean_into(line.as_ref(), &mut out);
         String::from_utf8(out).expect("invariant: clean text is valid UTF-8")
+    }
+
+    #[test]
+    fn what_is_escaped_can_be_shown_and_told_apart() {
+        for (bytes, shown) in [
+            (&b"plain, 'quoted' \"text\""[..], "plain, 'quoted' \"text\""),
+            (b"a\tb\r\n\\n", "a\\tb\\r\\n\\\\n"),
+            ("大家 é\u{301} 👩\u{200d}💻".as_bytes(), "大家 é\u{301} 👩\u{200d}💻"),
+            (b"\x1b[2J\x07\x00", "\\u{1b}[2J\\u{7}\\u{0}"),
+            ("\u{9b}\u{202e}\u{feff}".as_bytes(), "\\u{9b}\\u{202e}\\u{feff}"),
+            (b"\xff\xe5\xa4", "\\xff\\xe5\\xa4"),
+        ] {
+            assert_eq!(escape(bytes), shown);
+        }
     }
 
     #[test]

@@ -189,8 +189,6 @@ pub struct System {
     options: SocketOptions,
     /// Given up for a moment when no descriptor is left, so that a newcomer can be told.
     reserve: Option<File>,
-    /// Of the datagram sockets, which are removed with the loop.
-    files: Vec<SocketFile>,
 }
 
 /// Wakes a loop from outside: from a signal handler's thread, say. Each wake is told as one
@@ -242,14 +240,7 @@ impl System {
             began: Instant::now(),
             options,
             reserve: open_reserve(),
-            files: Vec::new(),
         })
-    }
-
-    /// Takes a bound datagram socket in, for [`EventLoop::open_datagrams`](super::EventLoop::open_datagrams).
-    pub(super) fn adopt_datagrams(&mut self, datagrams: Datagrams) -> Stream {
-        self.files.extend(datagrams.file);
-        datagrams.socket
     }
 
     /// What wakes this loop.

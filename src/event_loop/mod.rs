@@ -74,6 +74,8 @@ pub struct EventLoop<I: Io, E> {
     slow_turns: LogWindow,
     stop_at: Option<Moment>,
     end: Option<End>,
+    /// Of the datagram sockets, which are removed with the loop.
+    files: Vec<io::SocketFile>,
 }
 
 #[derive(Debug)]
@@ -124,6 +126,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             slow_turns: LogWindow::default(),
             stop_at: None,
             end: None,
+            files: Vec::new(),
         }
     }
 
@@ -140,6 +143,11 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     /// Ends the loop, and gives its program back.
     pub fn into_engine(self) -> E {
         self.engine
+    }
+
+    /// The system below the loop, to be asked between two turns what only that one knows.
+    pub fn io_mut(&mut self) -> &mut I {
+        &mut self.io
     }
 
     /// Ends the loop, and gives its system back.
@@ -435,7 +443,7 @@ fn is_shortage(error: &std::io::Error) -> bool {
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
-impl<E: Engine> EventLoop<io::System, E> {
+impl<I: Io<Listener = io::Listener, Stream: From<io::Stream>>, E: Engine> EventLoop<I, E> {
     /// Accepts from, or takes in, a socket that was bound. Returns the id where it is a listener.
     ///
     /// # Errors
@@ -444,12 +452,15 @@ impl<E: Engine> EventLoop<io::System, E> {
         match bound {
             io::Bound::Listener(listener) => self.listen(listener).map(Some),
             io::Bound::Datagrams(datagrams) => {
-                let stream = self.io.adopt_datagrams(datagrams);
-                self.open_datagrams(stream).map(|()| None)
+                let (stream, file) = datagrams.into_parts();
+                self.files.extend(file);
+                self.open_datagrams(stream.into()).map(|()| None)
             }
         }
     }
+}
 
+impl<E: Engine> EventLoop<io::System, E> {
     /// What wakes this loop.
     pub fn waker(&self) -> io::Waker {
         self.io.waker()

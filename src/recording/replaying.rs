@@ -34,6 +34,8 @@ pub struct Replaying<R, A> {
     /// Of all that was written, as the recorder had it.
     written: Sum,
     entries: u64,
+    /// An entry that was looked at, and is still to be answered with.
+    next: Option<Entry<'static>>,
     ending: Option<Ending>,
 }
 
@@ -78,7 +80,22 @@ impl<R: Read, A: Audience> Replaying<R, A> {
     /// A replay of what `reader` reads, up to a moment or to its end.
     pub fn new(reader: Reader<R>, audience: A, until: Option<Moment>) -> Self {
         let now = Now { moment: Moment::START, unix_s: 0 };
-        Replaying { reader, audience, until, now, written: Sum::NOTHING, entries: 0, ending: None }
+        Replaying {
+            reader,
+            audience,
+            until,
+            now,
+            written: Sum::NOTHING,
+            entries: 0,
+            next: None,
+            ending: None,
+        }
+    }
+
+    /// Whether this is the call that was recorded next.
+    pub fn is_next(&mut self, call: Call) -> bool {
+        self.next = self.next_entry();
+        self.next.as_ref().is_some_and(|entry| entry.call == call)
     }
 
     /// Ends the replay after its loop ended: how it ended, or `None` where loop and recording ended together;
@@ -111,6 +128,11 @@ impl<R: Read, A: Audience> Replaying<R, A> {
 
     /// The next entry that is a call; `None`: the replay has ended.
     fn next_entry(&mut self) -> Option<Entry<'static>> {
+        if self.ending.is_none()
+            && let Some(entry) = self.next.take()
+        {
+            return Some(entry);
+        }
         while self.ending.is_none() {
             match self.reader.next_entry() {
                 Ok(Some(entry)) => {

@@ -18,8 +18,8 @@ use crate::engine::Endpoint;
 /// A bound datagram socket, and its file.
 #[derive(Debug)]
 pub struct Datagrams {
-    pub(super) socket: Stream,
-    pub(super) file: Option<SocketFile>,
+    socket: Stream,
+    file: Option<SocketFile>,
 }
 
 impl Datagrams {
@@ -44,6 +44,11 @@ impl Datagrams {
                 remedy: None,
             }),
         }
+    }
+
+    /// The socket, and the file that is to be kept as long.
+    pub(in crate::event_loop) fn into_parts(self) -> (Stream, Option<SocketFile>) {
+        (self.socket, self.file)
     }
 
     /// The address really bound: what port 0 became.
