@@ -155,8 +155,16 @@ impl Outbox {
             let skip = skips.iter().find(|skip| skip.to > next.offset);
             let stop = match skip.filter(|skip| skip.from < to.offset) {
                 Some(skip) if skip.from <= next.offset => {
-                    next =
-                        if skip.to < to.offset { log.cursor_at(skip.to.max(log.base().offset)) } else { to };
+                    next = if skip.to >= to.offset {
+                        to
+                    } else if skip.to >= log.base().offset {
+                        log.cursor_at(skip.to)
+                    } else {
+                        // What follows was lost, and is to be told of: the log does not know this place
+                        // any more, but what was not to be sent is counted.
+                        let messages = (next.messages + skip.messages).min(log.base().messages);
+                        Cursor { offset: skip.to, messages }
+                    };
                     continue;
                 }
                 Some(skip) => log.cursor_at(skip.from.max(log.base().offset)),

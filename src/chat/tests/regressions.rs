@@ -349,3 +349,27 @@ fn a_room_keeps_its_order_for_one_who_leaves_and_returns() {
     let got = world.take(ann);
     assert!(got.find("ack one") < got.find("ack two"), "{got}");
 }
+
+#[test]
+fn who_is_closed_behind_the_log_is_told_of_the_gap_also_behind_what_it_was_not_to_be_sent() {
+    let config = Config { format: Format::Ack, rate: None, history_messages: 0, ..Config::default() };
+    let mut world = World::new(Config { log_bytes_max: 2048, line_bytes_max: 64, ..config });
+    let ann = world.connect();
+    let bob = world.connect_from(Peer::Unix).expect("there is room");
+    world.sockets.get_mut(&bob).expect("it connected").room = Some(0);
+    // That it joined is not told to itself: this is what it skips.
+    world.settle();
+    for n in 0..500 {
+        world.send(ann, &format!("line {n}\n"));
+        world.settle();
+    }
+    world.chat.handle_signal(world.now);
+    world.act();
+    world.open_wide(bob);
+    world.settle();
+    let got = world.take(bob);
+    let kept = got.lines().filter(|line| line.starts_with("ack line ")).count();
+    let missed =
+        got.lines().find_map(|line| line.strip_prefix("-- you missed ")?.strip_suffix(" messages --"));
+    assert_eq!(missed.and_then(|count| count.parse().ok()), Some(500 - kept), "{kept} kept:\n{got}");
+}
