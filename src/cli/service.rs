@@ -55,6 +55,7 @@ impl Stats<'_> {
 
 impl Service<'_> {
     /// Serves until the engine, or a second signal, ends it. A first signal is the engine's to answer.
+    #[cfg(feature = "course")]
     pub(super) fn run(&self, engine: impl Engine) -> Exit {
         self.exit(self.serve(Ok, engine))
     }

@@ -33,3 +33,6 @@ mod hostile;
 
 /// The programs that people really use: nc, telnet, socat, python.
 mod tools;
+
+/// What a recording keeps, and a replay gives back.
+mod recordings;
