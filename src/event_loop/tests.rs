@@ -8,6 +8,7 @@ mod echo;
 mod promises;
 mod slow_turns;
 mod system;
+mod visitors;
 
 use std::io::ErrorKind;
 use std::time::Duration;
