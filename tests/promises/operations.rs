@@ -213,6 +213,25 @@ fn p66_a_writer_who_never_stops_does_not_stop_the_server() {
 }
 
 #[test]
+fn p66_the_end_of_input_at_a_terminal_is_told_and_ends_the_console_alone() {
+    let directory = Directory::new();
+    let socket = directory.socket("chat");
+    let binary = env!("CARGO_BIN_EXE_onepoll");
+    let Some(command) = on_a_terminal(&format!("exec {binary} serve --listen {socket} 2>/dev/null")) else {
+        return;
+    };
+    let mut terminal = Server::spawn(command);
+    let stdin = terminal.stdin.as_mut().expect("piped");
+    stdin.write_all(b"\x04").expect("the terminal takes it");
+    terminal.console().until("end of input: the server goes on");
+    let mut ann = Client::connect(&socket).greeted();
+    assert!(ann.echo("hello").ends_with(": hello"));
+    // The end of its terminal is the server's.
+    drop(terminal);
+    assert_eq!(ann.rest_lines(), [CLOSING]);
+}
+
+#[test]
 fn p67_a_terminal_is_left_as_it_was_for_whoever_has_it_next() {
     // Afterwards a blocking `cat` must still work on the terminal.
     let binary = env!("CARGO_BIN_EXE_onepoll");

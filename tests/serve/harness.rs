@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -232,8 +233,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // Whatever the test was about: no server may panic, which has this code, or this signal in a release (P70).
+        let ended = self.child.try_wait().ok().flatten();
+        let has_panicked = ended.is_some_and(|end| end.code() == Some(101) || end.signal() == Some(6));
         let _ = self.child.kill();
         let _ = self.child.wait();
+        assert!(!has_panicked || std::thread::panicking(), "the server panicked");
         if std::thread::panicking()
             && let Some(log) = &mut self.log
         {
