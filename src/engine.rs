@@ -118,6 +118,31 @@ impl fmt::Display for Peer {
     }
 }
 
+/// What is counted for `--max-per-ip`: an IPv4 address, or the /64 of an IPv6 one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AddressBlock {
+    /// All of the address.
+    V4([u8; 4]),
+    /// Its first half.
+    V6([u8; 8]),
+}
+
+impl AddressBlock {
+    /// `None` for who is exempt: loopback, Unix sockets and the console.
+    #[must_use]
+    pub fn of(peer: Peer) -> Option<Self> {
+        match peer {
+            Peer::Inet(ip, _) if ip.is_loopback() => None,
+            Peer::Inet(IpAddr::V4(ip), _) => Some(AddressBlock::V4(ip.octets())),
+            Peer::Inet(IpAddr::V6(ip), _) => {
+                let [a, b, c, d, e, f, g, h, ..] = ip.octets();
+                Some(AddressBlock::V6([a, b, c, d, e, f, g, h]))
+            }
+            Peer::Unix | Peer::Console => None,
+        }
+    }
+}
+
 /// What to listen on, to connect to, or to send to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {

@@ -28,13 +28,13 @@ mod stats;
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 
 use slab::Slab;
 
 use crate::deadlines::Deadlines;
 use crate::engine::{
-    Action, ConnectionId, Engine, ListenerId, Moment, Now, Output, Peer, Reason, Refusal, TurnReport, Written,
+    Action, AddressBlock, ConnectionId, Engine, ListenerId, Moment, Now, Output, Peer, Reason, Refusal,
+    TurnReport, Written,
 };
 use crate::limits;
 use crate::metrics::Turns;
@@ -124,28 +124,6 @@ impl RoomTimers {
             Timer::Wait(_) => Some(&mut self.wait),
             Timer::Shrink(_) => Some(&mut self.shrink),
             Timer::Refill(_) | Timer::Idle(_) => None,
-        }
-    }
-}
-
-/// What is counted for `--max-per-ip`: an IPv4 address, or the /64 of an IPv6 one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum AddressBlock {
-    V4([u8; 4]),
-    V6([u8; 8]),
-}
-
-impl AddressBlock {
-    /// `None` for who is exempt: loopback, Unix sockets and the console.
-    fn of(peer: Peer) -> Option<Self> {
-        match peer {
-            Peer::Inet(ip, _) if ip.is_loopback() => None,
-            Peer::Inet(IpAddr::V4(ip), _) => Some(AddressBlock::V4(ip.octets())),
-            Peer::Inet(IpAddr::V6(ip), _) => {
-                let [a, b, c, d, e, f, g, h, ..] = ip.octets();
-                Some(AddressBlock::V6([a, b, c, d, e, f, g, h]))
-            }
-            Peer::Unix | Peer::Console => None,
         }
     }
 }

@@ -10,11 +10,12 @@ pub mod folder;
 mod transfer;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::codec::transfer::Answer;
-use crate::engine::{Peer, Reason};
+use crate::engine::{AddressBlock, Peer, Reason};
 use crate::progress::Progress;
 use crate::socketserver::{Dispatch, Handler, Request};
 
@@ -30,6 +31,8 @@ pub struct Settings {
     pub file_bytes_max: Option<u64>,
     /// Transfers at the same time.
     pub transfers_max: usize,
+    /// Of those, the most from one address.
+    pub transfers_per_address_max: usize,
     /// Silence of a sender that ends its transfer.
     pub idle: Duration,
     /// Whether one file is taken, and no more.
@@ -45,6 +48,8 @@ pub struct Receiver<F> {
     /// Held once more by each connection whose transfer is not over. One that is only being closed, of
     /// which the sender knows nothing, must not keep its next file out.
     places: Rc<()>,
+    /// The same for each address that is limited.
+    addresses: HashMap<AddressBlock, Rc<()>>,
     /// A sender's header came.
     has_begun: bool,
     /// How the last transfer that began ended.
@@ -54,7 +59,33 @@ pub struct Receiver<F> {
 impl<F: Folder> Receiver<F> {
     /// A receiver into a folder.
     pub fn new(settings: Settings, folder: F, progress: Box<dyn Progress>) -> Self {
-        Receiver { settings, folder, progress, places: Rc::new(()), has_begun: false, last: None }
+        let (places, addresses) = (Rc::default(), HashMap::new());
+        Receiver { settings, folder, progress, places, addresses, has_begun: false, last: None }
+    }
+
+    /// A place for one more transfer, or why there is none.
+    fn place_for(&mut self, peer: Peer) -> Result<Place, (Reason, String)> {
+        let Settings { transfers_max, transfers_per_address_max, .. } = self.settings;
+        self.addresses.retain(|_, transfers| Rc::strong_count(transfers) > 1);
+        let of_address = AddressBlock::of(peer).map(|block| self.addresses.entry(block).or_default());
+        if Rc::strong_count(&self.places) > transfers_max {
+            return Err((
+                Reason::ServerFull,
+                format!("{transfers_max} transfers are running: try again later"),
+            ));
+        }
+        if of_address
+            .as_ref()
+            .is_some_and(|transfers| Rc::strong_count(transfers) > transfers_per_address_max)
+        {
+            let why =
+                format!("{transfers_per_address_max} transfers from your address are running, the most");
+            return Err((Reason::AddressFull, format!("{why} (--max-per-ip): try again later")));
+        }
+        Ok(Place {
+            _of_all: Rc::clone(&self.places),
+            _of_address: of_address.map(|transfers| Rc::clone(transfers)),
+        })
     }
 
     /// Whether the last transfer that began got its file through; `None`: none ended yet.
@@ -81,8 +112,14 @@ pub fn engine<F: Folder>(
 pub struct Sender<F: Folder> {
     receiver: Rc<RefCell<Receiver<F>>>,
     transfer: Transfer<F>,
-    /// One of those that there are.
-    place: Option<Rc<()>>,
+    place: Option<Place>,
+}
+
+/// One of the places that there are for transfers, for as long as it is held.
+#[derive(Debug)]
+struct Place {
+    _of_all: Rc<()>,
+    _of_address: Option<Rc<()>>,
 }
 
 /// What has the loop come back after everybody else had a turn.
@@ -115,16 +152,14 @@ impl<F: Folder> Sender<F> {
 
 impl<F: Folder> Handler for Sender<F> {
     fn setup(&mut self, request: &mut Request<'_>) {
-        let receiver = self.receiver.borrow();
-        let Settings { idle, transfers_max, .. } = receiver.settings;
-        request.set_timeout(Some(idle));
-        let transfers = Rc::strong_count(&receiver.places) - 1;
-        if transfers < transfers_max {
-            self.place = Some(Rc::clone(&receiver.places));
-        } else {
-            let why = format!("{transfers_max} transfers are running: try again later");
-            request.send(Answer::Failed(why).encode().as_bytes());
-            request.close_for(Reason::ServerFull);
+        let mut receiver = self.receiver.borrow_mut();
+        request.set_timeout(Some(receiver.settings.idle));
+        match receiver.place_for(request.peer()) {
+            Ok(place) => self.place = Some(place),
+            Err((reason, why)) => {
+                request.send(Answer::Failed(why).encode().as_bytes());
+                request.close_for(reason);
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! P19 to P22: those who hold on to what others need: places, memory, the log.
 
-use std::process::{Child, ChildStdout};
+use std::process::{Child, ChildStdout, Command};
 use std::time::Instant;
 
 use crate::faults::{can, in_network_of, memory_kib, wrap};
@@ -22,19 +22,25 @@ fn p19_a_slow_drip_keeps_nobody_waiting() {
 }
 
 /// `nc` in the network of a server's own, from one of its addresses.
-struct Guest {
+pub struct Guest {
     process: Child,
-    lines: Lines<ChildStdout>,
+    pub lines: Lines<ChildStdout>,
 }
 
 impl Guest {
-    fn from(server: &Server, source: &str) -> Self {
+    pub fn from(server: &Server, source: &str) -> Self {
         let (host, port) = server.addresses[0].rsplit_once(':').expect("host and port");
         let host = host.trim_matches(['[', ']']);
         let mut process =
             in_network_of(server, &["nc", "-s", source, host, port]).spawn().expect("it is installed");
         let lines = Lines::new(process.stdout.take().expect("piped"));
         Guest { process, lines }
+    }
+
+    #[cfg(feature = "course")]
+    pub fn say(&mut self, bytes: &[u8]) {
+        let stdin = self.process.stdin.as_mut().expect("piped");
+        std::io::Write::write_all(stdin, bytes).expect("nc takes it");
     }
 }
 
@@ -46,14 +52,13 @@ impl Drop for Guest {
 }
 
 /// A server in a network of its own, which has these addresses.
-fn server_at(addresses: &[&str], arguments: &[&str]) -> Option<Server> {
+pub fn server_at(addresses: &[&str], mut command: Command) -> Option<Server> {
     if !can("unshare --net ip link set lo up") || !is_installed("nc") {
         return None;
     }
     let add: Vec<String> =
         addresses.iter().map(|address| format!("ip addr add {address} dev lo nodad")).collect();
     let script = format!("ip link set lo up && {} && exec \"$@\"", add.join(" && "));
-    let mut command = command(arguments);
     wrap(&mut command, &["unshare", "--net", "sh", "-c", &script, "sh"]);
     Some(Server::spawn(command))
 }
@@ -64,7 +69,7 @@ const FULL: &str = "-- too many connections from your address: 2 at most --";
 fn p20_one_address_takes_only_its_share_of_places_and_the_operator_keeps_the_console() {
     let addresses = ["198.51.100.1/24", "198.51.100.2/24"];
     let listen = ["--quiet", "--max-per-ip", "2", "--listen", "198.51.100.1:0"];
-    let Some(mut server) = server_at(&addresses, &listen) else { return };
+    let Some(mut server) = server_at(&addresses, command(&listen)) else { return };
     let mut greedy: Vec<Guest> = (0..10).map(|_| Guest::from(&server, "198.51.100.1")).collect();
     let mut firsts: Vec<String> = greedy.iter_mut().map(|guest| guest.lines.line()).collect();
     firsts.sort_unstable();
@@ -79,7 +84,7 @@ fn p20_an_ipv6_network_counts_as_one_address() {
     let addresses =
         ["2001:db8:0:1::1/64", "2001:db8:0:1::2/64", "2001:db8:0:1:ffff::/64", "2001:db8:0:2::1/64"];
     let listen = ["--quiet", "--max-per-ip", "2", "--listen", "[2001:db8:0:1::1]:0"];
-    let Some(server) = server_at(&addresses, &listen) else { return };
+    let Some(server) = server_at(&addresses, command(&listen)) else { return };
     let mut guests = Vec::new();
     for (source, word) in [
         ("2001:db8:0:1::1", "-- you are "),

@@ -4,7 +4,8 @@ use std::fs;
 
 use onepoll::limits;
 
-use crate::faults::{can, memory_kib, speaks_within, wrap};
+use crate::crowds::{Guest, server_at};
+use crate::faults::{can, memory_kib, speaks_within, until, wrap};
 use crate::harness::{Client, Directory, Server, is_installed, onepoll, raise_descriptor_limit, run};
 use crate::peers::{Inbox, assert_well, checked, classic, content, done, failure, failure_of, framed, names};
 
@@ -334,4 +335,30 @@ fn p59_transfers_are_bounded_by_the_descriptors_that_there_are() {
         done(client, &content);
     }
     assert_eq!(inbox.names().len(), 16);
+}
+
+#[test]
+fn p59_one_address_takes_only_its_share_of_the_transfers() {
+    let inbox = Inbox::new();
+    let command = inbox.command(&["--max-per-ip", "3", "--listen", "198.51.100.1:0"]);
+    let addresses = ["198.51.100.1/24", "198.51.100.2/24"];
+    let Some(server) = server_at(&addresses, command) else { return };
+    let mut greedy: Vec<Guest> = (0..4).map(|_| Guest::from(&server, "198.51.100.1")).collect();
+    // Which of them came first, only the kernel knows; who is let in hears nothing as yet.
+    until("one too many is told so", || greedy.iter().any(|guest| speaks_within(&guest.lines.source, 0)));
+    let refused = greedy.iter().position(|guest| speaks_within(&guest.lines.source, 0)).expect("one is");
+    let told = greedy.remove(refused).lines.line();
+    assert!(told.contains("3 transfers from your address are running, the most (--max-per-ip)"), "{told}");
+    // Another address's share is its own.
+    let mut other = Guest::from(&server, "198.51.100.2");
+    other.say(&checked("a", b"content"));
+    assert!(other.lines.line().contains("\"status\": \"ok\""));
+    assert_eq!(inbox.names().iter().filter(|name| *name == "a").count(), 1);
+    // And a place that is left is free again.
+    drop(greedy);
+    until("a place is free again", || {
+        let mut next = Guest::from(&server, "198.51.100.1");
+        next.say(&checked("b", b"content"));
+        next.lines.line().contains("\"status\": \"ok\"")
+    });
 }

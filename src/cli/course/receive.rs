@@ -52,6 +52,10 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "N")]
     max_transfers: Option<usize>,
 
+    /// Transfers at the same time from one IPv4 address or IPv6 /64; loopback and Unix sockets are exempt
+    #[arg(long, value_name = "N", default_value_t = limits::CLIENTS_PER_IP_MAX)]
+    max_per_ip: usize,
+
     /// End a transfer when nothing came for so long, more than 0
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse::some_seconds)]
     idle: Duration,
@@ -123,6 +127,9 @@ fn settings(arguments: &Arguments, descriptors: u64) -> Result<Settings, String>
     // Each transfer has a socket and a file.
     let available = descriptors.saturating_sub(limits::RESERVED_DESCRIPTORS) / 2;
     let available = usize::try_from(available).unwrap_or(usize::MAX);
+    if arguments.max_per_ip == 0 {
+        return Err("--max-per-ip 0: at least 1".into());
+    }
     let transfers_max = arguments.max_transfers.unwrap_or(limits::TRANSFERS_MAX.min(available));
     if transfers_max == 0 || transfers_max > available {
         return Err(format!(
@@ -138,6 +145,7 @@ fn settings(arguments: &Arguments, descriptors: u64) -> Result<Settings, String>
         },
         file_bytes_max: arguments.max_size,
         transfers_max,
+        transfers_per_address_max: arguments.max_per_ip,
         idle: arguments.idle,
         is_once: arguments.once,
     })

@@ -105,6 +105,7 @@ fn receiver() -> Receiver<Memory> {
         on_conflict: Conflict::Refuse,
         file_bytes_max: Some(10_000_000),
         transfers_max: 10,
+        transfers_per_address_max: 10,
         idle: Duration::from_secs(60),
         is_once: false,
     };
