@@ -265,8 +265,11 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         Ok(self.end_of(now))
     }
 
-    /// Everybody waited for this turn: what it did tells whose work that was.
+    /// Everybody waited for this turn: what it did tells whose work that was. A client has nobody who waits.
     fn log_slow_turn(&mut self, now: Now) {
+        if self.listeners.is_empty() {
+            return;
+        }
         let tell = |left_out| warn!("log: {left_out} lines like the next were left out");
         if self.slow_turns.admits(now.moment, tell) {
             warn!("a turn took {}", self.report);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::system::Virtual;
 use super::{Echo, settle, world};
+use crate::engine::Peer;
 use crate::event_loop::EventLoop;
 use crate::limits;
 
@@ -60,6 +61,18 @@ fn a_turn_that_took_too_long_is_logged_with_what_it_did() {
     let line = "WARN: a turn took 52 ms: 2 events, 0 accepts, 2 reads of 8 bytes, 2 writes of 7 bytes, \
                 1 to a full socket, 0 closes, 0 left over for the next turn";
     assert_eq!(logged(), [line]);
+}
+
+#[test]
+fn a_client_whose_turn_took_long_says_nothing_of_it() {
+    let (net, mut event_loop) = logged_world();
+    event_loop.listeners.clear();
+    let key = net.connect();
+    event_loop.adopt(key, Peer::Console).expect("the virtual system watches it");
+    net.0.borrow_mut().write_takes = 2 * limits::SLOW_TURN;
+    settle(&mut event_loop);
+    assert_eq!(net.received(key), "hi ");
+    assert_eq!(logged(), [""; 0], "nobody waited for it");
 }
 
 #[test]
