@@ -54,3 +54,11 @@ fn every_promise_that_is_listed_has_its_tests() {
         assert!(named.iter().any(|test| test.starts_with(&own)), "P{number} has no test of its own");
     }
 }
+
+#[test]
+fn every_promise_is_listed_but_of_what_is_not_there() {
+    // Those of passwords, certificates, TLS, WebSocket and further nodes, of which there are none.
+    let is_due = |number: &u32| !matches!(number, 45 | 48..=52 | 60 | 61 | 63 | 71..=76);
+    let listed: Vec<u32> = promises().into_keys().collect();
+    assert_eq!(listed, (1..=77).filter(is_due).collect::<Vec<_>>());
+}

@@ -53,7 +53,7 @@ fn a_nick_is_shown_from_then_on_and_told_to_the_others() {
 }
 
 #[test]
-fn a_nick_has_one_bearer_whatever_its_case_and_looks() {
+fn p37_a_nick_has_one_bearer_whatever_its_case_and_looks() {
     let (_server, mut ann, mut bob) = pair(&[]);
     ann.nick("paul");
     for (taken, why) in [
