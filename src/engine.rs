@@ -364,8 +364,8 @@ impl fmt::Display for TurnReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} ms: {} events, {} accepts, {} reads of {} bytes, {} writes of {} bytes, {} to a full socket, \
-             {} closes, {} left over for the next turn",
+            "{} ms: events {}, accepts {}, reads {} ({} bytes), writes {} ({} bytes, {} to full sockets), \
+             closes {}, left over {}",
             self.took.as_millis(),
             self.events,
             self.accepts,

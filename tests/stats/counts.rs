@@ -244,7 +244,7 @@ fn a_turn_that_the_kernel_made_slow_is_counted_and_logged_with_what_it_did() {
     watched.expect("slow_turns_total", slow_before + 1.0);
     assert!(watched.figure("turn_longest_seconds") >= 0.2);
     let line = watched.server.log().until("a turn took").pop().expect("the line");
-    assert!(line.contains("1 reads of 4 bytes, 1 writes of "), "{line}");
+    assert!(line.contains("reads 1 (4 bytes), writes 1 ("), "{line}");
     watched.server.signal(Signal::TERM);
     assert_eq!(watched.server.exit_code(), 0);
 }

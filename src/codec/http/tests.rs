@@ -168,6 +168,42 @@ fn heads_are_as_long_as_they_may_be_and_no_longer() {
 }
 
 #[test]
+fn a_path_is_what_stands_before_the_query_whatever_stands_before_the_path() {
+    for (target, path) in [
+        ("/", "/"),
+        ("/metrics", "/metrics"),
+        ("/metrics?a=/b#c", "/metrics"),
+        ("/?", "/"),
+        ("http://a/metrics?b", "/metrics"),
+        ("HTTP://a:80", "/"),
+        ("http://a?b/c", "/"),
+        ("/go?to=http://a/b", "/go"),
+        ("/http://a/b", "/http://a/b"),
+        ("//a/b", "//a/b"),
+        ("*", "*"),
+    ] {
+        assert_eq!(Head { target, ..head(GET) }.path(), path, "{target}");
+    }
+}
+
+#[test]
+fn a_page_can_be_had_without_its_content_and_for_no_request_with_a_body() {
+    let asked = |method, body| Head { method, body, ..head(GET) }.asked_part();
+    assert_eq!(asked("GET", Body::Absent), Ok(Part::Whole));
+    assert_eq!(asked("HEAD", Body::Absent), Ok(Part::Head));
+    for (method, body, status, part) in [
+        ("get", Body::Absent, 405, Part::Whole),
+        ("POST", Body::Sized, 405, Part::Whole),
+        ("GET", Body::Sized, 413, Part::Whole),
+        ("HEAD", Body::Chunked, 411, Part::Head),
+        ("GET", Body::Coded, 501, Part::Whole),
+    ] {
+        let declined = asked(method, body).expect_err("it is declined");
+        assert_eq!((declined.status, declined.part), (status, part), "{method} {body:?}");
+    }
+}
+
+#[test]
 fn bytes_that_arrive_alone_are_looked_at_once() {
     let input = sized(HTTP_HEAD_BYTES_MAX, HTTP_FIELDS_MAX);
     let mut decoder = HeadDecoder::default();

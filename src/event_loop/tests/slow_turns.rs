@@ -58,8 +58,8 @@ fn a_turn_that_took_too_long_is_logged_with_what_it_did() {
     net.send(keys[1], b"you");
     net.give_room(keys[1], 2);
     settle(&mut event_loop);
-    let line = "WARN: a turn took 52 ms: 2 events, 0 accepts, 2 reads of 8 bytes, 2 writes of 7 bytes, \
-                1 to a full socket, 0 closes, 0 left over for the next turn";
+    let line = "WARN: a turn took 52 ms: events 2, accepts 0, reads 2 (8 bytes), \
+                writes 2 (7 bytes, 1 to full sockets), closes 0, left over 0";
     assert_eq!(logged(), [line]);
 }
 
