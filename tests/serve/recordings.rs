@@ -125,6 +125,25 @@ fn a_replay_gives_everyone_the_bytes_that_they_got() {
 }
 
 #[test]
+fn who_reads_the_figures_is_in_the_recording_too() {
+    let tape = Tape::new();
+    let mut server =
+        tape.server(&["--stats", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"]);
+    server.next_address();
+    let line = server.console().line();
+    let mut ann = server.join();
+    ann.echo("hello");
+    let mut reader = Client::connect(line.strip_prefix("stats on ").expect("its address"));
+    reader.send("GET /stats HTTP/1.0\r\n\r\n");
+    let got = rest(&mut reader);
+    assert!(got.starts_with("HTTP/1.1 200"), "{got}");
+    server.operate("quit");
+    assert_eq!(server.exit_code(), 0);
+    assert_eq!(tape.raw(3, &[]), got);
+    assert!(tape.raw(2, &[]).contains("hello"));
+}
+
+#[test]
 fn a_replay_ends_where_it_is_told_to() {
     let tape = Tape::new();
     let mut server = tape.server(&[]);
