@@ -154,7 +154,7 @@ pub(super) fn number_of(error: &io::Error) -> i32 {
 /// Encodes and decodes, with the clock of the entry before.
 #[derive(Debug)]
 pub(super) struct Codec {
-    is_redacted: bool,
+    pub(super) is_redacted: bool,
     before: Now,
 }
 

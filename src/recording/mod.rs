@@ -7,8 +7,8 @@
 //! must come out as it did.
 //!
 //! The file: [`MAGIC`], a byte for the version of this format, then frames. A frame is the length of its payload
-//! (2 bytes, little-endian), the payload's [`Sum`](sum::Sum) (4 bytes), and the payload: the [`Head`] in the first, whole
-//! [entries](entry) in the others. Each frame is written by one call, and before the engine sees what is in it:
+//! (2 bytes) and the payload's checksum (4), both little-endian, and the payload: the [`Head`] in the first, whole
+//! [entries](entry) in the others. Each is written by one call, and before the engine sees what came in with it:
 //! the time, newcomers, bytes. A kill or a crash loses at most what the sockets took since.
 //!
 //! A redacted recording has the lengths of what was read, no bytes, and numbers for addresses: it can be listed,

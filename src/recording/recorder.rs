@@ -43,7 +43,6 @@ pub struct Recorder {
     /// The frame under way, with room for what comes before its payload.
     frame: Vec<u8>,
     codec: Codec,
-    is_redacted: bool,
     /// Of all that was written to anybody.
     written: Sum,
     /// Something was written since the last sum.
@@ -85,7 +84,6 @@ impl Recorder {
             file: Some(file),
             frame,
             codec: Codec::new(head.is_redacted),
-            is_redacted: head.is_redacted,
             written: Sum::NOTHING,
             is_sum_due: false,
             bytes: first.len() as u64,
@@ -113,7 +111,7 @@ impl Recorder {
     /// Takes what went out, for the sum: the first `taken` bytes of both parts. Before its call is noted, which
     /// may write the sum behind it.
     pub(super) fn add_written(&mut self, parts: [&[u8]; 2], taken: usize) {
-        if self.file.is_some() && !self.is_redacted {
+        if self.file.is_some() && !self.codec.is_redacted {
             add_written(&mut self.written, parts, taken);
             self.is_sum_due = true;
         }
@@ -172,7 +170,7 @@ impl Recorder {
     /// no more than [`limits::RECORDED_ADDRESSES_MAX`]: the others are all number 0.
     fn recorded_peer(&mut self, peer: Peer) -> Peer {
         let Peer::Inet(ip, _) = peer else { return peer };
-        if !self.is_redacted {
+        if !self.codec.is_redacted {
             return peer;
         }
         let next = u32::try_from(self.addresses.len()).unwrap_or(u32::MAX) + 1;
