@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::TcpListener;
 
-use crate::harness::{Client, Directory, Server, on_a_terminal, run, untimed};
+use crate::harness::{Client, Directory, Server, on_a_terminal, onepoll, run, untimed};
 
 /// The same numbers in every run (xorshift).
 struct Random(u64);
@@ -221,7 +221,7 @@ fn p36_no_control_of_anybody_reaches_the_operators_terminal() {
         heard += bob.fence().len();
     }
     assert!(heard >= 4 * hostile_characters().count(), "{heard} lines were heard");
-    for command in ["clients", "rooms", "stats", "kick bob", "watch", "quit"] {
+    for command in ["clients", "rooms", "stats", "closed", "kick bob", "watch", "quit"] {
         terminal.operate(command);
     }
     let screen = terminal.console().rest();
@@ -267,6 +267,26 @@ fn p36_no_control_of_a_server_reaches_the_terminal_of_its_client() {
         assert_harmless(screen.as_bytes());
         serving.join().expect("it ends");
     }
+}
+
+#[test]
+fn p36_no_control_of_anybody_is_in_what_a_replay_shows() {
+    let directory = Directory::new();
+    let file = directory.file("recording").display().to_string();
+    let mut server = Server::start(&["--format", "raw", "--record", &file]);
+    let mut ann = server.connect();
+    for hostile in hostile_characters() {
+        ann.send([format!("<{hostile}[2J").as_bytes(), &[hostile as u8], b"\n"].concat());
+    }
+    ann.say("the end");
+    while ann.next_bytes().expect("a line") != b"the end" {}
+    server.operate("quit");
+    ann.rest();
+    drop(ann);
+    assert_eq!(server.exit_code(), 0);
+    let (code, listing, _) = run(onepoll(&["replay", &file]));
+    assert!(code == 0 && listing.contains("the end"), "{code}: {listing}");
+    assert_harmless(listing.as_bytes());
 }
 
 #[test]
