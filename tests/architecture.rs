@@ -403,7 +403,7 @@ fn every_module_below_the_root_has_its_layer() {
 }
 
 #[test]
-fn the_crate_forbids_unsafe_code_altogether() {
+fn p77_the_crate_forbids_unsafe_code_altogether() {
     for root in ["lib.rs", "main.rs"] {
         let sources = sources();
         let source = sources.iter().find(|source| source.path == root).expect("a root");
