@@ -124,19 +124,27 @@ impl Outbox {
     ) -> usize {
         let count_before = self.items.len();
         let mut next = from;
+        let base = log.base();
+        // The log does not know the places of what it lost, and nobody needs them: what counts is how much
+        // of it was to be sent.
+        let own: u64 = skips.iter().map(|skip| skip.messages_before_base(log)).sum();
+        if from.offset < base.offset {
+            next.messages = base.messages.min(from.messages + own);
+        }
+        let skips: Vec<Skip> = skips.iter().filter(|skip| skip.to > base.offset).copied().collect();
         let mut index = 0;
         while let Some(item) = self.items.get_mut(index) {
             if let Some((_, offset)) = item.due.take_if(|(due_room, _)| *due_room == room)
-                && offset > next.offset.max(log.base().offset)
+                && offset > next.offset.max(base.offset)
                 && offset <= to.offset
             {
                 let stop = log.cursor_at(offset);
-                index = self.insert_spans(index, room, next, stop, log, skips);
+                index = self.insert_spans(index, room, next, stop, log, &skips);
                 next = stop;
             }
             index += 1;
         }
-        self.insert_spans(self.items.len(), room, next, to, log, skips);
+        self.insert_spans(self.items.len(), room, next, to, log, &skips);
         self.items.len() - count_before
     }
 
@@ -155,16 +163,7 @@ impl Outbox {
             let skip = skips.iter().find(|skip| skip.to > next.offset);
             let stop = match skip.filter(|skip| skip.from < to.offset) {
                 Some(skip) if skip.from <= next.offset => {
-                    next = if skip.to >= to.offset {
-                        to
-                    } else if skip.to >= log.base().offset {
-                        log.cursor_at(skip.to)
-                    } else {
-                        // What follows was lost, and is to be told of: the log does not know this place
-                        // any more, but what was not to be sent is counted.
-                        let messages = (next.messages + skip.messages).min(log.base().messages);
-                        Cursor { offset: skip.to, messages }
-                    };
+                    next = if skip.to < to.offset { log.cursor_at(skip.to) } else { to };
                     continue;
                 }
                 Some(skip) => log.cursor_at(skip.from.max(log.base().offset)),
@@ -232,6 +231,18 @@ pub struct Skip {
     pub to: u64,
     /// Messages in it.
     pub messages: u64,
+}
+
+impl Skip {
+    /// Messages in it that fell off the log: nobody missed them, they were not due.
+    #[must_use]
+    pub fn messages_before_base(&self, log: &Log) -> u64 {
+        if self.from >= log.base().offset {
+            return 0;
+        }
+        let kept = log.cursor_at(self.to.max(log.base().offset)).messages - log.base().messages;
+        self.messages.saturating_sub(kept)
+    }
 }
 
 #[cfg(test)]

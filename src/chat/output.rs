@@ -138,7 +138,7 @@ impl Chat {
             session.membership_mut(room)?.cursor = base;
             let skips = session.extras.iter().flat_map(|extras| extras.skips.iter());
             let own: u64 =
-                skips.filter(|skip| skip.room == room).map(|skip| skipped_before_base(skip, log)).sum();
+                skips.filter(|skip| skip.room == room).map(|skip| skip.messages_before_base(log)).sum();
             self.tell_missed(now, id, room, (base.messages - cursor.messages).saturating_sub(own));
             return None;
         }
@@ -302,15 +302,6 @@ impl Chat {
             self.resume_waiting(room);
         }
     }
-}
-
-/// Messages of a skip that fell off the log: nobody missed them, they were not due.
-fn skipped_before_base(skip: &Skip, log: &Log) -> u64 {
-    if skip.from >= log.base().offset {
-        return 0;
-    }
-    let kept = log.cursor_at(skip.to.max(log.base().offset)).messages - log.base().messages;
-    skip.messages.saturating_sub(kept)
 }
 
 /// Where reading `room` has to stop: at its end, or where the outbox's turn comes.

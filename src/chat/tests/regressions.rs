@@ -373,3 +373,33 @@ fn who_is_closed_behind_the_log_is_told_of_the_gap_also_behind_what_it_was_not_t
         got.lines().find_map(|line| line.strip_prefix("-- you missed ")?.strip_suffix(" messages --"));
     assert_eq!(missed.and_then(|count| count.parse().ok()), Some(500 - kept), "{kept} kept:\n{got}");
 }
+
+#[test]
+fn who_is_closed_behind_the_log_does_not_miss_its_own_words() {
+    let config =
+        Config { format: Format::Ack, rate: None, history_messages: 0, echo: false, ..Config::default() };
+    let mut world = World::new(Config { log_bytes_max: 2048, line_bytes_max: 64, notices: false, ..config });
+    let ann = world.connect();
+    let bob = world.connect();
+    world.take(bob);
+    world.sockets.get_mut(&bob).expect("it connected").room = Some(0);
+    for n in 0..500 {
+        world.send(ann, &format!("line {n}\n"));
+        world.settle();
+        // Some of its own words are lost with the others', the last ones are kept, and skipped there.
+        if n % 100 == 99 {
+            world.send(bob, "my own\nwords\n");
+            world.settle();
+        }
+    }
+    world.chat.handle_signal(world.now);
+    world.act();
+    world.open_wide(bob);
+    world.settle();
+    let got = world.take(bob);
+    let kept = got.lines().filter(|line| line.starts_with("ack line ")).count();
+    let missed =
+        got.lines().find_map(|line| line.strip_prefix("-- you missed ")?.strip_suffix(" messages --"));
+    assert_eq!(missed.and_then(|count| count.parse().ok()), Some(500 - kept), "{kept} kept:\n{got}");
+    assert!(!got.contains("own"), "{got}");
+}
