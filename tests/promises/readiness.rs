@@ -30,13 +30,14 @@ fn p09_interrupted_system_calls_are_made_again_and_nothing_is_lost() {
 #[test]
 fn p09_an_interrupted_wait_goes_on_for_what_is_left_of_it() {
     let server = Server::bare(&["--idle", "1"]);
-    let idler = server.join();
+    let mut idler = server.join();
     let until = std::time::Instant::now() + DEADLINE;
     // Were the second waited for anew after each interruption, it would never pass.
     while !speaks_within(&idler.source, 100) {
         assert!(std::time::Instant::now() < until, "the deadline is put off");
         server.in_one_turn(|| ());
     }
+    assert_eq!(idler.rest_lines(), ["-- you said nothing for 1 s: closing --"]);
 }
 
 #[test]
