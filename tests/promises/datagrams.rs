@@ -4,7 +4,7 @@
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 
-use crate::faults::{memory_kib, speaks_within, until};
+use crate::faults::{Strace, memory_kib, speaks_within, until};
 use crate::harness::{DEADLINE, Directory, Server, onepoll};
 
 fn echo(address: &str) -> Server {
@@ -48,6 +48,24 @@ fn p29_senders_who_are_gone_or_never_were_end_nothing() {
     });
     server.signal(rustix::process::Signal::TERM);
     assert_eq!(server.exit_code(), 0);
+}
+
+#[test]
+fn p29_what_the_network_says_of_an_earlier_datagram_is_no_end_of_the_socket() {
+    let server = echo("udp:127.0.0.1:0");
+    let client = client(&server);
+    let injected = ["recvfrom:error=ECONNREFUSED:when=1+2", "sendto:error=EHOSTUNREACH:when=1"];
+    let Some(strace) = Strace::attach(&server, "recvfrom,sendto", &injected) else { return };
+    let mut buffer = [0; 64];
+    for number in 0..20_u8 {
+        client.send(&[number]).expect("it is sent");
+        // The first answer is the one that no way leads to.
+        if number > 0 {
+            assert_eq!(client.recv(&mut buffer).expect("an answer"), 1);
+            assert_eq!(buffer[0], number);
+        }
+    }
+    assert!(strace.detach().iter().filter(|call| call.contains("INJECTED")).count() > 5);
 }
 
 #[test]
