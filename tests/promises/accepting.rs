@@ -1,6 +1,5 @@
 //! P1 to P6: newcomers, and a kernel that cannot take them.
 
-use std::collections::VecDeque;
 use std::process::Command;
 
 use crate::faults::Strace;
@@ -25,18 +24,32 @@ fn p01_when_descriptors_run_out_members_are_served_and_accepting_goes_on_without
     server.log().until("accept: Too many open files");
 }
 
+#[test]
+fn p01_without_descriptors_newcomers_are_told_members_served_and_nothing_spins() {
+    let mut server = Server::bare(&["--idle", "3"]);
+    let mut ann = server.join();
+    server.limit_descriptors(None);
+    let before = server.cpu_ticks();
+    for _ in 0..5 {
+        let mut refused = server.connect();
+        assert_eq!(refused.rest_lines(), ["-- the server is full: try again later --"]);
+        assert!(ann.fence().is_empty());
+    }
+    assert!(ann.rest_lines()[0].contains("you said nothing"));
+    let used = server.cpu_ticks() - before;
+    assert!(used <= 30, "{used} ticks of 10 ms in 3 s");
+    server.log().until("refused: server full");
+}
+
 /// Two connect at once where `accept` fails `times` times with `error`, and nobody after them.
-fn two_newcomers_meet(error: &str, times: u32) -> Option<(Server, VecDeque<Client>)> {
+fn two_newcomers_meet(error: &str, times: u32) -> Option<(Server, Vec<Client>)> {
     let server = Server::bare(&[]);
     let inject = format!("accept4:error={error}:when=1..{times}");
     let strace = Strace::attach(&server, "accept4", &[&inject])?;
-    let newcomers: VecDeque<Client> = server.in_one_turn(|| (0..2).map(|_| server.connect()).collect());
+    let newcomers: Vec<Client> = server.in_one_turn(|| (0..2).map(|_| server.connect()).collect());
     let newcomers = newcomers.into_iter().map(Client::greeted).collect();
     let calls = strace.detach();
-    assert!(
-        calls.iter().any(|call| call.contains(&format!("{error} ")) && call.contains("INJECTED")),
-        "{calls:?}"
-    );
+    assert!(calls.iter().any(|call| call.contains("INJECTED")), "{error} was not met: {calls:?}");
     Some((server, newcomers))
 }
 
@@ -109,39 +122,6 @@ fn p04_a_storm_of_newcomers_keeps_no_member_waiting() {
 }
 
 #[test]
-fn p05_the_queue_of_newcomers_is_as_long_as_the_kernel_lets_it_be() {
-    if !is_installed("ss") {
-        return;
-    }
-    let somaxconn = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("/proc is there");
-    let somaxconn: u64 = somaxconn.trim().parse().expect("a number");
-    let server = Server::bare(&[]);
-    let port = server.addresses[0].rsplit_once(':').expect("a port").1;
-    let output = Command::new("ss").args(["-ltnH", &format!("sport = :{port}")]).output().expect("ss runs");
-    let line = String::from_utf8_lossy(&output.stdout).into_owned();
-    // Of a listener, `Send-Q` is the backlog.
-    let backlog: u64 = line.split_whitespace().nth(2).expect("Send-Q").parse().expect("a number");
-    assert!(backlog >= somaxconn.min(1024), "{line:?}, and {somaxconn} are allowed");
-}
-
-#[test]
-fn p01_without_descriptors_newcomers_are_told_members_served_and_nothing_spins() {
-    let mut server = Server::bare(&["--idle", "3"]);
-    let mut ann = server.join();
-    server.limit_descriptors(None);
-    let before = server.cpu_ticks();
-    for _ in 0..5 {
-        let mut refused = server.connect();
-        assert_eq!(refused.rest_lines(), ["-- the server is full: try again later --"]);
-        assert!(ann.fence().is_empty());
-    }
-    assert!(ann.rest_lines()[0].contains("you said nothing"));
-    let used = server.cpu_ticks() - before;
-    assert!(used <= 30, "{used} ticks of 10 ms in 3 s");
-    server.log().until("refused: server full");
-}
-
-#[test]
 fn p05_two_thousand_who_connect_at_once_are_all_greeted() {
     let limit = raise_descriptor_limit();
     if limit < 2500 {
@@ -159,6 +139,22 @@ fn p05_two_thousand_who_connect_at_once_are_all_greeted() {
     for member in &mut crowd {
         member.expect("hello everyone");
     }
+}
+
+#[test]
+fn p05_the_queue_of_newcomers_is_as_long_as_the_kernel_lets_it_be() {
+    if !is_installed("ss") {
+        return;
+    }
+    let somaxconn = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("/proc is there");
+    let somaxconn: u64 = somaxconn.trim().parse().expect("a number");
+    let server = Server::bare(&[]);
+    let port = server.addresses[0].rsplit_once(':').expect("a port").1;
+    let output = Command::new("ss").args(["-ltnH", &format!("sport = :{port}")]).output().expect("ss runs");
+    let line = String::from_utf8_lossy(&output.stdout).into_owned();
+    // Of a listener, `Send-Q` is the backlog.
+    let backlog: u64 = line.split_whitespace().nth(2).expect("Send-Q").parse().expect("a number");
+    assert!(backlog >= somaxconn.min(1024), "{line:?}, and {somaxconn} are allowed");
 }
 
 #[test]

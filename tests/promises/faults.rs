@@ -19,7 +19,8 @@ pub struct Strace {
 
 impl Strace {
     /// Notes the system calls `traced` (comma-separated) of the server's one thread from now on, and tampers with
-    /// them as each of `inject` says (strace(1), `inject=`).
+    /// them as each of `inject` says (strace(1), `inject=`). That has to be over before [`Strace::detach`]: a call
+    /// that is being tampered with at that moment fails as one that does not exist (ENOSYS).
     pub fn attach(server: &Server, traced: &str, inject: &[&str]) -> Option<Strace> {
         if !is_installed("strace") {
             return None;
