@@ -110,11 +110,13 @@ fn describe_end(ending: Option<Ending>, head: &Head) -> Result<&'static str, Com
         None => Ok("the server ended"),
         Some(Ending::Until) => Ok("stopped there (--until)"),
         Some(Ending::Recording(Tail::Full)) => Ok("the recording was full (--record-bytes)"),
+        Some(Ending::Recording(Tail::Whole)) if head.is_redacted => Ok("the recording ends there"),
+        Some(Ending::Recording(Tail::Whole)) => {
+            Ok("the recording ends there: the server was killed, or the disk was full")
+        }
         Some(Ending::Recording(Tail::Torn)) => {
             Ok("the last entry is torn: the server was killed, or the disk was full")
         }
-        Some(Ending::Recording(Tail::Whole)) if head.is_redacted => Ok("the recording ends there"),
-        Some(Ending::Recording(Tail::Whole)) => Ok("the recording ends there: the server was killed"),
         Some(Ending::Fault(fault)) => Err(fault.to_string()),
         Some(Ending::Unheard(error)) => Err(describe(&error)),
         Some(Ending::Diverged(divergence)) => {

@@ -16,8 +16,8 @@ use crate::event_loop::io::{Event, Io};
 
 /// Who follows what happens.
 pub trait Audience {
-    /// A call was answered, at `moment`. `out` is what went out with it: what the socket took of a write, or
-    /// the words of a refusal.
+    /// A call was answered, at `moment`, the last that was read from the clock. `out` is what went out with
+    /// it: what the socket took of a write, or the words of a refusal.
     ///
     /// # Errors
     /// Where it will not hear more; this ends the replay.
@@ -115,13 +115,7 @@ impl<R: Read, A: Audience> Replaying<R, A> {
     /// Tells the audience of each entry, without a loop: all that a redacted recording allows.
     pub fn list(mut self) -> (Option<Ending>, u64, Moment, A) {
         while let Some(entry) = self.next_entry() {
-            if let Ok(Answer::Time(now)) = entry.answer {
-                self.set_now(now);
-            }
             self.tell(&entry, NOTHING);
-            if self.ending.is_some() {
-                break;
-            }
         }
         (self.ending, self.entries, self.now.moment, self.audience)
     }
@@ -175,7 +169,10 @@ impl<R: Read, A: Audience> Replaying<R, A> {
         let taken = match usize::try_from(taken) {
             Ok(taken) if taken <= offered_bytes => taken,
             _ => {
-                self.diverge(&entry, format!("{} of {offered_bytes} bytes", describe(call, slot)));
+                self.diverge(
+                    &entry,
+                    format!("{} of {offered_bytes} bytes, fewer than were taken", describe(call, slot)),
+                );
                 return None;
             }
         };
@@ -187,16 +184,17 @@ impl<R: Read, A: Audience> Replaying<R, A> {
         Some(entry.answer.map_err(io::Error::from_raw_os_error))
     }
 
+    /// Tells the audience, unless this is beyond where the replay is to go.
     fn tell(&mut self, entry: &Entry<'_>, out: [&[u8]; 2]) {
+        if let Ok(Answer::Time(now)) = entry.answer {
+            self.now = now;
+            if self.until.is_some_and(|until| until < now.moment) {
+                self.ending = Some(Ending::Until);
+                return;
+            }
+        }
         if let Err(error) = self.audience.hear(self.now.moment, entry, out) {
             self.ending = Some(Ending::Unheard(error));
-        }
-    }
-
-    fn set_now(&mut self, now: Now) {
-        self.now = now;
-        if self.until.is_some_and(|until| until < now.moment) {
-            self.ending.get_or_insert(Ending::Until);
         }
     }
 
@@ -237,9 +235,7 @@ impl<R: Read, A: Audience> Io for Replaying<R, A> {
     type Listener = ();
 
     fn now(&mut self) -> Now {
-        if let Some(Ok(Answer::Time(now))) = self.answer(Call::Now, 0, NOTHING) {
-            self.set_now(now);
-        }
+        let _ = self.answer(Call::Now, 0, NOTHING);
         self.now
     }
 

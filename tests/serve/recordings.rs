@@ -152,9 +152,10 @@ fn a_replay_ends_where_it_is_told_to() {
     ann.until("one");
     server.answer("say a word that comes later");
     ann.until("later");
-    server.operate("quit");
+    server.signal(rustix::process::Signal::TERM);
     assert_eq!(server.exit_code(), 0);
     let (whole, _) = tape.listing(&[]);
+    assert!(whole.contains(" -    a signal\n"), "{whole}");
     let said = whole.lines().find(|line| line.contains("< say a word")).expect("it was said");
     let at: f64 = said.split_whitespace().next().expect("a time").parse().expect("a time");
     let until = format!("{:.6}s", at - 0.000_002);

@@ -27,7 +27,7 @@ pub(super) struct Listing<W: Write> {
     out: BufWriter<W>,
     show: Show,
     is_redacted: bool,
-    /// A signal came, since the clock was read last.
+    /// A signal came, and is to be shown with the time of its turn, which is read next.
     is_signalled: bool,
     /// Who was accepted last, until it is let in or refused.
     newcomer: Option<Peer>,
@@ -132,9 +132,7 @@ impl<W: Write> Audience for Listing<W> {
                 // What came before is shown even where the next turn is the one that crashes.
                 self.out.flush()
             }
-            (Call::Now, Ok(Answer::Time(now))) if std::mem::take(&mut self.is_signalled) => {
-                self.line(now.moment, NOBODY, "a signal")
-            }
+            (Call::Now, _) if std::mem::take(&mut self.is_signalled) => self.line(moment, NOBODY, "a signal"),
             (Call::Accept, Ok(Answer::Peer(peer))) => {
                 self.newcomer = Some(*peer);
                 Ok(())
