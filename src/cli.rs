@@ -15,7 +15,7 @@ mod surroundings;
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::event_loop::io::{self, SocketOptions, System};
 
@@ -63,8 +63,12 @@ enum Command {
 /// Runs the program that the arguments ask for.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    // Whether a value is the default or was given is in the matches alone.
+    let parsed = Arguments::command()
+        .try_get_matches()
+        .and_then(|matches| Arguments::from_arg_matches(&matches).map(|arguments| (arguments, matches)));
+    let (arguments, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
             // Nobody is left to be told where neither output can be written.
@@ -73,7 +77,7 @@ pub fn run() -> ExitCode {
         }
     };
     match arguments.command {
-        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments, matches.subcommand_matches("serve")),
         Command::Chat(arguments) => chat::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         #[cfg(feature = "course")]

@@ -14,8 +14,9 @@
 //! 7. `lab`: experiments on real sockets, told call by call.
 //! 8. [`codec`]: bytes to lines and messages, and text that is safe to show.
 //! 9. [`metrics`]: what a program counts; [`stats`]: who reads that, beside the program on its loop.
-//! 10. [`limits`]: every bound; [`deadlines`]: what is due when; [`log_window`]: how much is logged;
-//!     [`output_queues`] and `input_texts`: what engines keep for each connection.
+//! 10. [`limits`]: every bound; [`memory`]: what follows from them; [`deadlines`]: what is due when;
+//!     [`log_window`]: how much is logged; [`output_queues`] and `input_texts`: what engines keep for each
+//!     connection.
 //! 11. [`recording`]: a run of the loop as a file, and again from that file.
 //! 12. [`cli`]: arguments, messages to people, exit codes.
 //!
@@ -40,6 +41,7 @@ pub mod input_texts;
 pub mod lab;
 pub mod limits;
 pub mod log_window;
+pub mod memory;
 pub mod metrics;
 pub mod output_queues;
 #[cfg(feature = "course")]

@@ -162,6 +162,10 @@ pub const BULK_SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// The most that `--send-buffer` takes: doubled, a stalled member's 512 KiB.
 pub const SEND_BUFFER_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes of the program itself in memory: its code and libraries, which are pages of files, its stack, and
+/// what the allocator keeps. Without optimization, the code is twice as large.
+pub const PROGRAM_BYTES: usize = if cfg!(debug_assertions) { 16 << 20 } else { 8 << 20 };
+
 /// Bytes of a nick.
 pub const NICK_BYTES_MAX: usize = 32;
 
@@ -177,6 +181,9 @@ pub const PRIVATE_BYTES_MIN: usize = 1024;
 /// Bytes of a room's announcements that wait for space in its log, beyond which what would add to them
 /// waits too.
 pub const ANNOUNCEMENT_BYTES_MAX: usize = 4 * 1024;
+
+/// Closes that the operator can look at.
+pub const CLOSES_KEPT_MAX: usize = 100;
 
 /// Bytes of the reason that an operator gives to whom is kicked.
 pub const KICK_REASON_BYTES_MAX: usize = 256;

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom. `cli` and `main` may use all.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     (
         "lib",
         &[
@@ -24,6 +24,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "lab",
             "limits",
             "log_window",
+            "memory",
             "metrics",
             "output_queues",
             "progress",
@@ -50,10 +51,10 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ),
     ("socketserver", &["engine", "event_loop", "codec", "limits", "deadlines", "output_queues"]),
     ("recording", &["engine", "event_loop", "codec", "limits"]),
-    ("chat", &["engine", "codec", "limits", "deadlines", "log_window", "metrics"]),
+    ("chat", &["engine", "codec", "limits", "deadlines", "log_window", "memory", "metrics"]),
     ("stats", &["engine", "codec", "limits", "metrics"]),
     ("clients", &["engine", "codec", "limits", "deadlines", "output_queues", "progress"]),
-    ("event_loop", &["engine", "limits", "deadlines", "log_window"]),
+    ("event_loop", &["engine", "limits", "deadlines", "log_window", "memory"]),
     ("codec", &["limits"]),
     ("engine", &["limits"]),
     ("deadlines", &["engine", "limits"]),
@@ -63,6 +64,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("log_window", &["engine", "limits"]),
     ("metrics", &["engine", "limits"]),
     ("limits", &[]),
+    ("memory", &[]),
 ];
 
 /// The only places of the operating system.

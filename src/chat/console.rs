@@ -3,6 +3,8 @@
 //! It is a connection of the loop (standard input and output), so a terminal that is stopped, slow or gone
 //! is handled like a slow or lost client; and `watch` makes it a member of every room.
 
+use std::fmt::Write as _;
+
 use ::log::info;
 
 use crate::codec::text;
@@ -15,7 +17,7 @@ use super::log::Kind;
 use super::render::{self, Message};
 use super::room::Announcement;
 use super::room_id::RoomId;
-use super::session::write_address;
+use super::session::{Membership, Session, write_address};
 
 /// What the operator can type, and what it does.
 const HELP: &str = "\
@@ -24,6 +26,7 @@ clients            the table of clients
 rooms              the table of rooms
 say TEXT           say something in every room
 kick ID [REASON]   close the client with this id or nick
+closed             who was closed or not let in, why, and what to change
 stats              what the server has done so far
 watch              see the chat, or stop seeing it
 help               this page
@@ -42,6 +45,7 @@ impl Chat {
             }
             "" => {}
             "clients" => self.reply_clients(now, id),
+            "closed" => self.reply_closed(id),
             "rooms" => self.reply_rooms(id),
             "say" if self.wait_to_announce_everywhere(id) == Flow::Wait => return Flow::Wait,
             "say" => self.say_everywhere(now, id, rest),
@@ -89,10 +93,7 @@ impl Chat {
             let current = session.current.as_ref();
             let room = current.and_then(|current| self.rooms.get(current.room.index()));
             let others = session.memberships().count().saturating_sub(1);
-            let behind: u64 = session
-                .memberships()
-                .filter_map(|m| Some(self.rooms.get(m.room.index())?.log.end().offset - m.cursor.offset))
-                .sum();
+            let behind = self.unread_bytes(session);
             rows.push(vec![
                 session.id.serial().to_string(),
                 session.nick().unwrap_or("-").to_string(),
@@ -111,6 +112,44 @@ impl Chat {
         }
         let total = render::count(rows.len() as u64 - 1, "client");
         self.reply(console, &format!("{}{total}\n", table(&rows)));
+    }
+
+    /// What of its rooms' logs a session has not got.
+    pub(super) fn unread_bytes(&self, session: &Session) -> u64 {
+        let behind = |membership: &Membership| {
+            Some(self.rooms.get(membership.room.index())?.log.end().offset - membership.cursor.offset)
+        };
+        session.memberships().filter_map(behind).sum()
+    }
+
+    /// Closes by reason, and the last ones, each with the limit that caused it.
+    fn reply_closed(&mut self, console: ConnectionId) {
+        let mut text = String::from("closed, and not let in, by reason\n");
+        for (reason, closes) in self.counters.ends_by_reason() {
+            let _ = writeln!(text, "{closes:>8}  {reason}");
+        }
+        let mut rows = vec![
+            ["id", "name", "address", "when", "times", "reason", "limit", "measured", "to change"]
+                .map(String::from)
+                .to_vec(),
+        ];
+        let none = || String::from("-");
+        for close in self.journal.closes.iter() {
+            rows.push(vec![
+                close.serial.map_or_else(none, |serial| serial.to_string()),
+                close.nick.as_deref().map_or_else(none, String::from),
+                close.address(),
+                self.stamp.time(close.unix_s),
+                close.times.to_string(),
+                close.reason.to_string(),
+                close.met.map_or_else(none, |met| met.limit.to_string()),
+                close.met.map_or_else(none, |met| met.to_string()),
+                close.met.and_then(|met| met.limit.remedy()).map_or_else(none, String::from),
+            ]);
+        }
+        let last = render::count(rows.len() as u64 - 1, "close");
+        let _ = writeln!(text, "the last {last}, the newest last");
+        self.reply(console, &(text + &table(&rows)));
     }
 
     fn reply_rooms(&mut self, console: ConnectionId) {

@@ -1,17 +1,20 @@
-//! The operator's log: one line for each thing that matters, and never a flood of them (P22).
+//! The operator's log: one line for each thing that matters, and never a flood of them (P22). What was
+//! closed, and why, is also remembered.
 
 use ::log::{Level, info, log, warn};
 
 use crate::engine::{ConnectionId, Moment, Now, Peer, Reason};
 use crate::log_window::LogWindow;
 
+use super::closes::{Close, Closes, Met};
 use super::render;
-use super::session::{Session, write_address};
+use super::session::Session;
 
 /// What is written to the log, limited by kind.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     windows: [LogWindow; 7],
+    pub(super) closes: Closes,
 }
 
 /// A kind of line that clients can cause as often as they like.
@@ -33,21 +36,30 @@ impl Journal {
         }
     }
 
-    pub(super) fn closed(&mut self, now: Now, session: &Session, reason: Reason) {
+    pub(super) fn closed(&mut self, now: Now, session: &Session, reason: Reason, met: Option<Met>) {
         if self.admits(now.moment, Kind::Closed) {
             let received = render::bytes(session.bytes_in);
             let sent = render::bytes(session.bytes_out);
-            info!("client {}: {session}: left: {reason} ({received} in, {sent} out)", session.id.serial());
+            let by = met.map_or(String::new(), |met| format!(": {met} ({})", met.limit));
+            info!(
+                "client {}: {session}: left: {reason}{by} ({received} in, {sent} out)",
+                session.id.serial()
+            );
         }
+        self.closes.push(Close::of(session, reason, met, now.unix_s));
     }
 
-    pub(super) fn refused(&mut self, now: Now, reason: Reason, peer: Peer) {
+    pub(super) fn refused(&mut self, now: Now, reason: Reason, peer: Peer, met: Met) {
+        let close = Close::refused(Some(peer), reason, met, now.unix_s, 1);
         if self.admits(now.moment, Kind::Refused) {
-            let mut who = String::new();
-            // A String takes all that is written to it.
-            let _ = write_address(&mut who, peer, ConnectionId::new(0, 0));
-            warn!("newcomer: {who}: refused: {reason}");
+            warn!("newcomer: {}: refused: {reason}: {met} ({})", close.address(), met.limit);
         }
+        self.closes.push(close);
+    }
+
+    /// So many newcomers were refused by the loop, which has said so.
+    pub(super) fn turned_away(&mut self, now: Now, reason: Reason, met: Met, newcomers: u64) {
+        self.closes.push(Close::refused(None, reason, met, now.unix_s, newcomers));
     }
 
     pub(super) fn paced(&mut self, now: Now, session: &Session) {
@@ -70,9 +82,9 @@ impl Journal {
     }
 
     /// The server closes a client that met a limit.
-    pub(super) fn closing(&mut self, now: Now, session: &Session, why: &str) {
+    pub(super) fn closing(&mut self, now: Now, session: &Session, reason: Reason, met: Met) {
         if self.admits(now.moment, Kind::Closing) {
-            warn!("client {}: {session}: {why}", session.id.serial());
+            warn!("client {}: {session}: {reason}: {met} ({})", session.id.serial(), met.limit);
         }
     }
 

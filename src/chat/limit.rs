@@ -167,6 +167,21 @@ impl Limit {
         self.row().unit
     }
 
+    /// What an operator can change where it ended connections that should have gone on.
+    #[must_use]
+    pub const fn remedy(self) -> Option<&'static str> {
+        match self {
+            Limit::Clients => Some("raise --max-clients"),
+            Limit::Descriptors => Some("raise ulimit -n, or lower --max-clients"),
+            Limit::ClientsPerIp => Some("raise --max-per-ip, if many share the address"),
+            Limit::Slow => Some("raise --log-bytes, or --slow skip"),
+            Limit::Idle => Some("raise --idle"),
+            Limit::Linger => Some("raise --linger"),
+            Limit::Drain => Some("raise --drain"),
+            _ => None,
+        }
+    }
+
     /// What a client sees that meets it.
     #[must_use]
     pub const fn seen(self) -> &'static str {

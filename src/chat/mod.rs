@@ -2,14 +2,17 @@
 //!
 //! In reading order: [`log`] and [`room`] are the idea, [`session`] is what a connection costs and
 //! [`outbox`] what waits for it, [`config`] is what an operator can choose, [`render`] what text looks
-//! like, [`names`] who may be called what, [`limit`] what can be met. The engine itself is split by direction: `input` (lines in,
+//! like, [`names`] who may be called what, [`limit`] what can be met, [`closes`] whom it ended, [`memory`] what
+//! follows from it all. The engine itself is split by direction: `input` (lines in,
 //! back-pressure), `rooms` (joining, leaving, posting), `output` (who is written what next), `commands`
 //! and `console` (what people and the operator can ask for). This file holds the state that they share
 //! and the dispatch.
 
+pub mod closes;
 pub mod config;
 pub mod limit;
 pub mod log;
+pub mod memory;
 pub mod names;
 pub mod outbox;
 pub mod render;
@@ -39,6 +42,7 @@ use crate::engine::{
 use crate::limits;
 use crate::metrics::Turns;
 
+use closes::Met;
 use config::Config;
 use journal::Journal;
 use limit::{Limit, LimitsMet};
@@ -134,6 +138,8 @@ struct Counters {
     accepted: u64,
     refused: u64,
     closes: [u64; Reason::ALL.len()],
+    /// Of newcomers who were not let in.
+    refusals: [u64; Reason::ALL.len()],
     lines_in: u64,
     records: u64,
     deliveries: u64,
@@ -147,14 +153,31 @@ struct Counters {
 }
 
 impl Counters {
+    /// Counts newcomers who were not let in.
+    fn count_refusals(&mut self, reason: Reason, limit: Limit, newcomers: u64) {
+        self.refused += newcomers;
+        self.limits_met.add(limit, newcomers);
+        self.refusals[index_of(reason)] += newcomers;
+    }
+
     fn count_close(&mut self, reason: Reason) {
-        let index = Reason::ALL.iter().position(|known| *known == reason);
-        self.closes[index.expect("invariant: ALL holds every reason")] += 1;
+        self.closes[index_of(reason)] += 1;
     }
 
     fn closed(&self) -> u64 {
         self.closes.iter().sum()
     }
+
+    /// The reasons for which anybody was closed, or not let in, each with how many.
+    fn ends_by_reason(&self) -> impl Iterator<Item = (Reason, u64)> {
+        let ends = self.closes.iter().zip(self.refusals).map(|(closes, refusals)| closes + refusals);
+        Reason::ALL.into_iter().zip(ends).filter(|(_, ends)| *ends > 0)
+    }
+}
+
+fn index_of(reason: Reason) -> usize {
+    let index = Reason::ALL.iter().position(|known| *known == reason);
+    index.expect("invariant: ALL holds every reason")
 }
 
 impl Chat {
@@ -276,30 +299,35 @@ impl Engine for Chat {
             return Ok(());
         }
         let clients = self.clients();
-        let mut refuse = |reason, limit, text: String| {
-            self.counters.refused += 1;
-            self.counters.limits_met.count(limit);
-            self.journal.refused(now, reason, peer);
+        let mut refuse = |reason, met: Met, text: String| {
+            self.counters.count_refusals(reason, met.limit, 1);
+            self.journal.refused(now, reason, peer, met);
             Err(Refusal { reason, text: format!("-- {text} --\n") })
         };
         if clients >= self.config.clients_max {
             let most = render::count(self.config.clients_max as u64, "client");
             let text = format!("the server is full: {most} at most; try again later");
-            return refuse(Reason::ServerFull, Limit::Clients, text);
+            let met = Met { limit: Limit::Clients, value: clients as u64 };
+            return refuse(Reason::ServerFull, met, text);
         }
         if let Some(block) = AddressBlock::of(peer)
-            && self.addresses.get(&block).is_some_and(|count| *count >= self.config.clients_per_ip_max)
+            && let Some(count) = self.addresses.get(&block)
+            && *count >= self.config.clients_per_ip_max
         {
+            let met = Met { limit: Limit::ClientsPerIp, value: *count as u64 + 1 };
             let text =
                 format!("too many connections from your address: {} at most", self.config.clients_per_ip_max);
-            return refuse(Reason::AddressFull, Limit::ClientsPerIp, text);
+            return refuse(Reason::AddressFull, met, text);
         }
         Ok(())
     }
 
-    fn handle_turned_away(&mut self, _now: Now, _listener: ListenerId, newcomers: usize) {
-        self.counters.refused += newcomers as u64;
-        self.counters.limits_met.add(Limit::Descriptors, newcomers as u64);
+    fn handle_turned_away(&mut self, now: Now, _listener: ListenerId, newcomers: usize) {
+        if newcomers > 0 {
+            let met = Met { limit: Limit::Descriptors, value: self.clients() as u64 };
+            self.counters.count_refusals(Reason::ServerFull, met.limit, newcomers as u64);
+            self.journal.turned_away(now, Reason::ServerFull, met, newcomers as u64);
+        }
     }
 
     fn handle_accepted(&mut self, now: Now, id: ConnectionId, _listener: Option<ListenerId>, peer: Peer) {
@@ -380,11 +408,14 @@ impl Engine for Chat {
                 self.addresses.remove(&block);
             }
         }
-        self.counters.count_close(reason);
+        let mut met = session.extras.as_ref().and_then(|extras| extras.met);
         if reason == Reason::LingerExpired {
-            self.counters.limits_met.count(Limit::Linger);
+            let limit = if self.is_stopping { Limit::Drain } else { Limit::Linger };
+            met = Some(Met { limit, value: session.due_bytes() });
+            self.counters.limits_met.count(limit);
         }
-        self.journal.closed(now, &session, reason);
+        self.counters.count_close(reason);
+        self.journal.closed(now, &session, reason, met);
     }
 
     fn handle_signal(&mut self, now: Now) {
@@ -447,10 +478,19 @@ impl Chat {
             // Its lines wait because we do not read them: that is not silence.
             self.deadlines.set(now.moment + idle_max, Timer::Idle(id));
         } else {
-            self.counters.limits_met.count(Limit::Idle);
-            self.journal.closing(now, session, "silent for too long (--idle)");
-            self.tell(id, &format!("you said nothing for {}: closing", render::duration(idle_max)));
-            self.leave(now, id, Reason::Idle);
+            let met = Met { limit: Limit::Idle, value: now.moment.since(session.active_at).as_secs() };
+            let text = format!("you said nothing for {}: closing", render::duration(idle_max));
+            self.close_for(now, id, Reason::Idle, met, &text);
         }
+    }
+
+    /// Closes a session for a limit that it met, which it is told.
+    fn close_for(&mut self, now: Now, id: ConnectionId, reason: Reason, met: Met, text: &str) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        self.counters.limits_met.count(met.limit);
+        self.journal.closing(now, session, reason, met);
+        session.extras_mut().met = Some(met);
+        self.tell(id, text);
+        self.leave(now, id, reason);
     }
 }

@@ -24,6 +24,18 @@ use unicode_security::skeleton;
 pub const RESERVED: [&str; 9] =
     ["admin", "console", "everyone", "onepoll", "operator", "root", "server", "system", "you"];
 
+/// Keys of a name: itself without case, and its looks as it is spelled, in small letters and in capitals.
+pub const KEYS_MAX: usize = 4;
+
+/// Bytes that a key can have for each byte of its name: the parts of one Hangul syllable look like seven signs.
+pub const KEY_EXPANSION_MAX: usize = 7;
+
+/// Bytes of a key's entry, but for the key itself.
+#[must_use]
+pub const fn entry_bytes<K>() -> usize {
+    size_of::<(Box<str>, Held<K>)>()
+}
+
 /// The names in use, each with its one owner.
 ///
 /// The registry does not keep a name as it is spelled: the owner does, and
@@ -324,6 +336,18 @@ mod tests {
 
     fn refusal(name: &str) -> NameError {
         names().claim(name, 1).expect_err(name)
+    }
+
+    #[test]
+    fn no_letter_makes_a_key_longer_than_it_may_be() {
+        let letters = (0..=u32::from(char::MAX)).filter_map(char::from_u32).filter(|c| is_allowed(*c));
+        let expansion = |name: &str| {
+            let keys = keys(name);
+            assert!(keys.len() <= KEYS_MAX, "{name}");
+            keys.iter().map(|key| key.len().div_ceil(name.len())).max()
+        };
+        let most = letters.filter_map(|letter| expansion(&String::from(letter))).max();
+        assert_eq!(most, Some(KEY_EXPANSION_MAX));
     }
 
     #[test]

@@ -51,15 +51,25 @@ pub struct Span {
     pub is_history: bool,
 }
 
-/// Bytes that an item takes beside its text: its place in the queue, which grows by doubling; that of the span
-/// which leaving its room may put before it; and the room's note of whose spans read its log.
-pub const ITEM_BYTES: usize = 4 * size_of::<Item>() + 80;
+/// Bytes that a span takes: its place in the queue, which grows by doubling, and the room's note of whose spans
+/// read its log.
+pub const SPAN_BYTES: usize = 2 * size_of::<Item>() + 80;
+
+/// Bytes that an item takes beside its text: its place, and the span that leaving its room may put before it.
+pub const ITEM_BYTES: usize = 2 * size_of::<Item>() + SPAN_BYTES;
 
 impl Outbox {
     /// Bytes of memory that what waits takes, or can come to take without anybody asking for more.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes + self.items.len() * ITEM_BYTES
+    }
+
+    /// Bytes that are still to be written, those of parts of logs included.
+    #[must_use]
+    pub fn due_bytes(&self) -> u64 {
+        let spans: u64 = self.spans().map(|span| span.to.offset - span.cursor.offset).sum();
+        spans + (self.bytes - self.front_written) as u64
     }
 
     /// Whether nothing waits.

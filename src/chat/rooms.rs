@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::engine::{ConnectionId, Moment, Now, Reason};
 use crate::limits;
 
+use super::closes::Met;
 use super::config::SlowPolicy;
 use super::input::Flow;
 use super::limit::Limit;
@@ -267,22 +268,18 @@ impl Chat {
     }
 
     fn close_slow(&mut self, now: Now, id: ConnectionId) {
+        let Some(session) = self.sessions.get(id) else { return };
+        let met = Met { limit: Limit::Slow, value: self.unread_bytes(session) + session.due_bytes() };
         let Some(session) = self.sessions.get_mut(id) else { return };
         let is_leaving = session.is_leaving;
         // Nobody waits any longer for what it has not read.
         let spans = session.extras.as_mut().map_or(Vec::new(), |extras| extras.outbox.drop_spans());
-        if !is_leaving {
-            self.counters.limits_met.count(Limit::Slow);
-            self.journal.closing(now, session, "read too slowly (--slow)");
-        }
         for room in spans {
             self.unpin(now.moment, id, room);
         }
-        if is_leaving {
-            return;
+        if !is_leaving {
+            self.close_for(now, id, Reason::TooSlow, met, "you read too slowly: closing (--slow)");
         }
-        self.tell(id, "you read too slowly: closing (--slow)");
-        self.leave(now, id, Reason::TooSlow);
     }
 
     /// Says what is to be said at the end of the turn: who joined, who left, in one line each.

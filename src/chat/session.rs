@@ -11,6 +11,7 @@ use crate::codec::line::LineDecoder;
 use crate::engine::{ConnectionId, Moment, Peer};
 use crate::limits;
 
+use super::closes::Met;
 use super::limit::Limit;
 use super::log::Cursor;
 use super::outbox::{Outbox, Skip};
@@ -87,6 +88,8 @@ pub struct Extras {
     pub others: Vec<Membership>,
     /// What waits for it besides the rooms' logs.
     pub outbox: Outbox,
+    /// The limit that it is being closed for.
+    pub met: Option<Met>,
     /// Parts of the logs that it is not sent (its own lines without echo), in order.
     pub skips: VecDeque<Skip>,
 }
@@ -210,6 +213,12 @@ impl Session {
         extras.outbox.bytes() <= private_bytes_max / 2 && extras.skips.len() <= limits::SKIPPED_SPANS_MAX / 2
     }
 
+    /// Bytes that are still due to one who is in no room any more.
+    #[must_use]
+    pub fn due_bytes(&self) -> u64 {
+        self.extras.as_ref().map_or(0, |extras| extras.outbox.due_bytes())
+    }
+
     /// Bytes that waiting replies take.
     #[must_use]
     pub fn private_bytes(&self) -> usize {
@@ -219,7 +228,11 @@ impl Session {
 
 impl Extras {
     fn is_empty(&self) -> bool {
-        self.nick.is_none() && self.others.is_empty() && self.outbox.is_empty() && self.skips.is_empty()
+        self.nick.is_none()
+            && self.others.is_empty()
+            && self.outbox.is_empty()
+            && self.met.is_none()
+            && self.skips.is_empty()
     }
 }
 

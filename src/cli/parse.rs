@@ -22,6 +22,11 @@ pub(super) fn recording_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
+/// `512K`, `32M`, `2G`: bytes of memory.
+pub(super) fn memory_bytes(text: &str) -> Result<u64, String> {
+    scaled_bytes(text, "KMG", "32M or 2G")
+}
+
 /// `512M`, `4G`, `1T`: bytes of a file.
 #[cfg(feature = "course")]
 pub(super) fn file_bytes(text: &str) -> Result<u64, String> {

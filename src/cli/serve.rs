@@ -1,5 +1,8 @@
 //! `onepoll serve`: arguments to a configuration of the chat server.
 
+mod limits;
+
+use std::io::Write;
 use std::time::Duration;
 
 use log::info;
@@ -11,10 +14,12 @@ use super::surroundings::Surroundings;
 use super::{Exit, complain, logging};
 use crate::chat::Chat;
 use crate::chat::config::{Config, Format, Rate, SlowPolicy};
+use crate::chat::limit::Limit;
 use crate::event_loop::Linger;
 use crate::event_loop::address::{Address, Transport};
 use crate::event_loop::io::{self, SocketOptions};
-use crate::limits;
+use crate::limits as bounds;
+use limits::Settings;
 
 /// The arguments of `onepoll serve`.
 #[derive(Debug, clap::Args)]
@@ -42,7 +47,7 @@ pub(super) struct Arguments {
     quiet: bool,
 
     /// Announce no joins, leaves and renames in rooms of more members than this
-    #[arg(long, value_name = "N", default_value_t = limits::NOTICE_MEMBERS_MAX)]
+    #[arg(long, value_name = "N", default_value_t = bounds::NOTICE_MEMBERS_MAX)]
     notice_members: usize,
 
     /// A message of the day for newcomers, or the file that it is in
@@ -50,7 +55,7 @@ pub(super) struct Arguments {
     motd: Option<String>,
 
     /// Messages of history shown to newcomers, 0 for none
-    #[arg(long, value_name = "N", default_value_t = limits::HISTORY_MESSAGES)]
+    #[arg(long, value_name = "N", default_value_t = bounds::HISTORY_MESSAGES)]
     history: usize,
 
     /// What happens to a reader who falls behind by more than --log-bytes: skip what it missed and
@@ -58,16 +63,16 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "skip|close|wait:SECONDS", default_value = "skip", value_parser = parse::slow)]
     slow: SlowPolicy,
 
-    /// Bytes of messages that a room keeps for slow readers and history, taken as needed
-    #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = parse::bytes)]
-    log_bytes: usize,
+    /// Bytes of messages that a room keeps for slow readers and history, taken as needed [default: 1M]
+    #[arg(long, value_name = "BYTES", value_parser = parse::bytes)]
+    log_bytes: Option<usize>,
 
     /// Clients at the same time [default: what the descriptor limit allows]
     #[arg(long, value_name = "N")]
     max_clients: Option<u64>,
 
     /// Clients from one IPv4 address or IPv6 /64; loopback and Unix sockets are exempt
-    #[arg(long, value_name = "N", default_value_t = limits::CLIENTS_PER_IP_MAX)]
+    #[arg(long, value_name = "N", default_value_t = bounds::CLIENTS_PER_IP_MAX)]
     max_per_ip: usize,
 
     /// Bytes of a line, without its end [default: 4096, or what fits into --log-bytes]
@@ -75,15 +80,16 @@ pub(super) struct Arguments {
     max_line: Option<usize>,
 
     /// Bytes of replies that wait for a client who does not read, beyond which its lines wait
-    #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = parse::bytes)]
-    private_bytes: usize,
+    /// [default: 16K]
+    #[arg(long, value_name = "BYTES", value_parser = parse::bytes)]
+    private_bytes: Option<usize>,
 
-    /// Rooms at the same time, the ones that are only remembered included
-    #[arg(long, value_name = "N", default_value_t = limits::ROOMS_MAX)]
-    max_rooms: usize,
+    /// Rooms at the same time, the ones that are only remembered included [default: 256]
+    #[arg(long, value_name = "N")]
+    max_rooms: Option<usize>,
 
     /// Rooms that one client is in at the same time
-    #[arg(long, value_name = "N", default_value_t = limits::ROOMS_PER_CLIENT_MAX)]
+    #[arg(long, value_name = "N", default_value_t = bounds::ROOMS_PER_CLIENT_MAX)]
     max_rooms_per_client: usize,
 
     /// Lines that a client may send; more will wait, nothing is lost
@@ -122,6 +128,15 @@ pub(super) struct Arguments {
     #[command(flatten)]
     recording: RecordArguments,
 
+    /// Bytes of memory that the server may come to hold; what is not given of --max-clients, --max-rooms,
+    /// --log-bytes and --private-bytes follows from it: a quarter for rooms, the rest for clients
+    #[arg(long, value_name = "BYTES", value_parser = parse::memory_bytes)]
+    max_memory: Option<u64>,
+
+    /// Show all limits, what who meets one sees, and the memory that follows from them; serve nobody
+    #[arg(long)]
+    show_limits: bool,
+
     /// Log more: -v what people say, -vv everything
     #[arg(short, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -140,15 +155,20 @@ enum FormatArgument {
 }
 
 /// Serves until a signal or the console ends it.
-pub(super) fn run(arguments: &Arguments) -> Exit {
+pub(super) fn run(arguments: &Arguments, matches: Option<&clap::ArgMatches>) -> Exit {
     logging::init(arguments.verbose, arguments.log_less);
     let descriptors = io::raise_descriptor_limit();
     let found = Surroundings::of_this_process(descriptors, arguments.motd.as_deref())
-        .and_then(|surroundings| Ok((chat(arguments, &surroundings)?, surroundings)));
-    let (chat, surroundings) = match found {
+        .and_then(|surroundings| Ok((settings(arguments, &surroundings, matches)?, surroundings)));
+    let (settings, surroundings) = match found {
         Ok(found) => found,
         Err(why) => return complain(Exit::Usage, why),
     };
+    if arguments.show_limits {
+        // Who reads only the beginning, as `head` does, has what it wants.
+        let _ = std::io::stdout().write_all(settings.page().as_bytes());
+        return Exit::Done;
+    }
     let default = [Address::Host(Transport::Tcp, "127.0.0.1".into(), 60000)];
     let service = Service {
         name: "serve",
@@ -157,7 +177,9 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         linger: linger(arguments),
         drain: arguments.drain,
         has_console: true,
+        note: Some(settings.summary()),
     };
+    let chat = Chat::new(settings.config);
     let stats = arguments.stats.as_ref();
     let stats = stats.map(|address| Stats { address, is_public: arguments.stats_public });
     match &arguments.recording.record {
@@ -172,7 +194,37 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 
 /// The chat that these arguments ask for, there: the server's, and again a replay's.
 pub(super) fn chat(arguments: &Arguments, surroundings: &Surroundings) -> Result<Chat, String> {
-    config(arguments, surroundings).map(Chat::new)
+    settings(arguments, surroundings, None).map(|settings| Chat::new(settings.config))
+}
+
+/// The limits that follow from these arguments. Which values are defaults only the matches can tell.
+fn settings(
+    arguments: &Arguments,
+    surroundings: &Surroundings,
+    matches: Option<&clap::ArgMatches>,
+) -> Result<Settings, String> {
+    let is_given = |flag: &str| match flag {
+        // What `--max-memory` derives, which a replay has to do again, and has no matches.
+        "--max-clients" => arguments.max_clients.is_some(),
+        "--max-rooms" => arguments.max_rooms.is_some(),
+        "--log-bytes" => arguments.log_bytes.is_some(),
+        "--private-bytes" => arguments.private_bytes.is_some(),
+        _ => {
+            let id = flag.trim_start_matches('-').replace('-', "_");
+            let source = matches.and_then(|matches| matches.value_source(&id));
+            source == Some(clap::parser::ValueSource::CommandLine)
+        }
+    };
+    let mut settings = Settings {
+        config: config(arguments, surroundings)?,
+        descriptors: surroundings.descriptors,
+        send_buffer_bytes: arguments.send_buffer,
+        linger: arguments.linger,
+        memory_bytes_max: arguments.max_memory,
+        given: Limit::ALL.into_iter().filter_map(Limit::flag).filter(|flag| is_given(flag)).collect(),
+    };
+    settings.divide_memory()?;
+    Ok(settings)
 }
 
 /// How long its loop lets a close wait.
@@ -186,18 +238,20 @@ pub(super) fn is_watched(arguments: &Arguments) -> bool {
 }
 
 fn config(arguments: &Arguments, surroundings: &Surroundings) -> Result<Config, String> {
-    let Arguments { log_bytes, send_buffer, .. } = *arguments;
+    let send_buffer = arguments.send_buffer;
+    let log_bytes = arguments.log_bytes.unwrap_or(bounds::LOG_BYTES_MAX);
+    let private_bytes = arguments.private_bytes.unwrap_or(bounds::PRIVATE_BYTES_MAX);
+    let rooms = arguments.max_rooms.unwrap_or(bounds::ROOMS_MAX);
     let max_line = line_bytes_max(arguments.max_line, log_bytes)?;
-    if !(1..=limits::SEND_BUFFER_BYTES_MAX).contains(&send_buffer) {
-        return Err(format!("--send-buffer {send_buffer}: 1 to {} bytes", limits::SEND_BUFFER_BYTES_MAX));
+    if !(1..=bounds::SEND_BUFFER_BYTES_MAX).contains(&send_buffer) {
+        return Err(format!("--send-buffer {send_buffer}: 1 to {} bytes", bounds::SEND_BUFFER_BYTES_MAX));
     }
-    if arguments.private_bytes < limits::PRIVATE_BYTES_MIN {
-        let least = limits::PRIVATE_BYTES_MIN;
-        return Err(format!("--private-bytes {}: at least {least}", arguments.private_bytes));
+    if private_bytes < bounds::PRIVATE_BYTES_MIN {
+        return Err(format!("--private-bytes {private_bytes}: at least {}", bounds::PRIVATE_BYTES_MIN));
     }
     for (flag, value) in [
         ("--max-per-ip", arguments.max_per_ip),
-        ("--max-rooms", arguments.max_rooms),
+        ("--max-rooms", rooms),
         ("--max-rooms-per-client", arguments.max_rooms_per_client),
     ] {
         if value == 0 {
@@ -205,8 +259,8 @@ fn config(arguments: &Arguments, surroundings: &Surroundings) -> Result<Config, 
         }
     }
     let RateLimit(rate) = arguments.rate;
-    if rate.is_some_and(|Rate { burst_lines, .. }| burst_lines < limits::MEMBERSHIP_COST_LINES) {
-        info!("--rate: a burst below {} makes /nick and /join wait", limits::MEMBERSHIP_COST_LINES);
+    if rate.is_some_and(|Rate { burst_lines, .. }| burst_lines < bounds::MEMBERSHIP_COST_LINES) {
+        info!("--rate: a burst below {} makes /nick and /join wait", bounds::MEMBERSHIP_COST_LINES);
     }
     Ok(Config {
         format: match arguments.format {
@@ -224,10 +278,10 @@ fn config(arguments: &Arguments, surroundings: &Surroundings) -> Result<Config, 
         slow: arguments.slow,
         log_bytes_max: log_bytes,
         line_bytes_max: max_line,
-        private_bytes_max: arguments.private_bytes,
+        private_bytes_max: private_bytes,
         clients_max: service::clients_max(arguments.max_clients, surroundings.descriptors)?,
         clients_per_ip_max: arguments.max_per_ip,
-        rooms_max: arguments.max_rooms,
+        rooms_max: rooms,
         rooms_per_client_max: arguments.max_rooms_per_client,
         rate,
         idle_max: (!arguments.idle.is_zero()).then_some(arguments.idle),
@@ -240,9 +294,9 @@ fn config(arguments: &Arguments, surroundings: &Surroundings) -> Result<Config, 
 
 /// The longest line: as was asked for, if the log holds its record, or else as long as the log allows.
 fn line_bytes_max(wanted: Option<usize>, log_bytes: usize) -> Result<usize, String> {
-    let (least, most) = limits::LINE_BYTES_RANGE.into_inner();
-    let log_bytes_min = limits::record_bytes_max(wanted.unwrap_or(least));
-    if wanted.is_some_and(|wanted| !limits::LINE_BYTES_RANGE.contains(&wanted)) {
+    let (least, most) = bounds::LINE_BYTES_RANGE.into_inner();
+    let log_bytes_min = bounds::record_bytes_max(wanted.unwrap_or(least));
+    if wanted.is_some_and(|wanted| !bounds::LINE_BYTES_RANGE.contains(&wanted)) {
         return Err(format!("--max-line {}: {least} to {most} bytes", wanted.unwrap_or_default()));
     }
     if log_bytes < log_bytes_min {
@@ -251,5 +305,5 @@ fn line_bytes_max(wanted: Option<usize>, log_bytes: usize) -> Result<usize, Stri
             "--log-bytes {log_bytes}: at least {log_bytes_min}, for the longest line{advice}"
         ));
     }
-    Ok(wanted.unwrap_or_else(|| limits::LINE_BYTES_MAX.min(limits::line_bytes_fitting(log_bytes))))
+    Ok(wanted.unwrap_or_else(|| bounds::LINE_BYTES_MAX.min(bounds::line_bytes_fitting(log_bytes))))
 }

@@ -27,6 +27,8 @@ pub(super) struct Service<'a> {
     pub(super) drain: Duration,
     /// Whether standard input and output are a connection of the engine's.
     pub(super) has_console: bool,
+    /// What else is logged, once it serves.
+    pub(super) note: Option<String>,
 }
 
 /// Where a server's figures can be read.
@@ -130,6 +132,9 @@ impl Service<'_> {
             let address = bound.address();
             event_loop.open(bound)?;
             announce("listening on", &address);
+        }
+        if let Some(note) = &self.note {
+            info!("{note}");
         }
         if self.has_console
             && let Err(error) = event_loop.adopt(Stream::Console(Console::new()).into(), Peer::Console)

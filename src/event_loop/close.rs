@@ -9,7 +9,7 @@ use log::debug;
 
 use super::connection::State;
 use super::io::Io;
-use super::{EventLoop, Timer};
+use super::{End, EventLoop, Timer};
 use crate::engine::{ConnectionId, Engine, Now, Reason};
 use crate::limits;
 
@@ -157,6 +157,23 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         }
         connection.state = State::Closed;
         self.closed.push(slot);
+    }
+
+    /// The loop ends: whoever is still there is cut off, and the engine told of each.
+    pub(super) fn end_all(&mut self, now: Now, end: End) {
+        let slots: Vec<usize> = self.connections.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            match (self.connections[slot].state, end) {
+                (State::Connecting, _) => {}
+                (State::FinSent | State::Closed, _) => self.close(slot, None),
+                (_, End::CutShort(_)) => {
+                    self.io.abort(&mut self.connections[slot].stream);
+                    self.close(slot, Some(Reason::ServerClosing));
+                }
+                _ => self.cut_off(slot),
+            }
+        }
+        self.reap(now);
     }
 
     pub(super) fn reap(&mut self, now: Now) {

@@ -14,6 +14,7 @@ mod connection;
 mod datagram;
 mod flush;
 pub mod io;
+pub mod memory;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -431,11 +432,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             (None, stop_at) if stop_at <= now.moment => End::Overdue(self.connections.len()),
             _ => return None,
         };
-        for (_, connection) in &mut self.connections {
-            if matches!(connection.state, State::Open | State::Closing) {
-                self.io.abort(&mut connection.stream);
-            }
-        }
+        self.end_all(now, end);
         Some(end)
     }
 }

@@ -397,6 +397,8 @@ fn a_stop_ends_when_all_is_written_and_not_later_than_its_deadline() {
         event_loop.turn().expect("a turn");
         net.0.borrow_mut().tell(Source::Waker, |_| {});
         assert_eq!(event_loop.run().expect("it runs"), end);
+        let reason = if is_stalled { Reason::LingerExpired } else { Reason::ServerClosing };
+        assert_eq!(event_loop.engine.closed, [(1, reason)], "who is cut off is closed, too");
         if !is_stalled {
             assert_eq!(net.received(key), "last words.");
             assert!(net.with(key, |socket| socket.fin_sent));
@@ -416,6 +418,7 @@ fn a_second_signal_ends_at_once() {
     assert_eq!(event_loop.turn().expect("a turn"), None);
     net.0.borrow_mut().tell(Source::Waker, |_| {});
     assert_eq!(event_loop.turn().expect("a turn"), Some(End::CutShort(1)));
+    assert_eq!(event_loop.engine.closed, [(1, Reason::ServerClosing)]);
 }
 
 #[test]

@@ -47,6 +47,10 @@ fn one_more_than_max_per_ip_is_told_and_closed_and_loopback_is_exempt() {
     let members: Vec<Client> = (0..2).map(|_| Client::connect(&address).greeted()).collect();
     let mut third = Client::connect(&address);
     assert_eq!(third.rest_lines(), ["-- too many connections from your address: 2 at most --"]);
+    let stats = server.answer("stats").join("\n");
+    assert!(stats.contains("1: clients_per_ip"), "{stats}");
+    let closed = server.answer("closed").join("\n");
+    assert!(closed.contains("--max-per-ip  3 connections from its address  raise --max-per-ip"), "{closed}");
     for _ in 0..5 {
         Client::connect(&format!("127.0.0.1:{port}")).greeted();
     }

@@ -19,6 +19,15 @@ mod slow;
 /// Every limit, and what who meets it is told.
 mod limits;
 
+/// Each limit met once, as the operator sees it.
+mod limits_met;
+
+/// Who was closed, why, and what to change.
+mod closed;
+
+/// What a server can come to hold.
+mod memory;
+
 /// The operator.
 mod console;
 

@@ -51,6 +51,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         linger: Linger::Stalled(limits::LINGER),
         drain: limits::DRAIN,
         has_console: true,
+        note: None,
     }
     .run(Ask::new(clients_max, has_prompt))
 }

@@ -52,6 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         linger: Linger::Stalled(limits::LINGER),
         drain: limits::DRAIN,
         has_console: false,
+        note: None,
     }
     .run(Dispatch::new(|peer| plan.greeter(peer)))
 }

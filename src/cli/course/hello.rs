@@ -61,6 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         linger: Linger::Stalled(limits::LINGER),
         drain: limits::DRAIN,
         has_console: false,
+        note: None,
     }
     .run(Dispatch::new(|_peer| site.visitor()).with_full_notice(UNAVAILABLE.into()))
 }

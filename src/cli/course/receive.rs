@@ -117,6 +117,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         linger: Linger::Stalled(limits::LINGER),
         drain: limits::DRAIN,
         has_console: false,
+        note: None,
     }
     .run(receive::engine(&receiver));
     let has_failed = arguments.once && receiver.borrow().last() != Some(true);

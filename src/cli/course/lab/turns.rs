@@ -50,6 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         linger: Linger::InAll(limits::LINGER),
         drain: limits::DRAIN,
         has_console: false,
+        note: None,
     };
     serve(&service).unwrap_or_else(|error| complain(Exit::Failed, format!("lab turns: {error}")))
 }

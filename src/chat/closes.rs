@@ -1,0 +1,165 @@
+//! The last closes, newcomers that were refused among them: who, why, by which limit, by how much, and what an
+//! operator could change.
+//!
+//! A ring of bounded entries. A flood of refusals that differ in nothing but the port is one entry with a
+//! number, for it would push out all that an operator looks for.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use crate::engine::{ConnectionId, Peer, Reason};
+use crate::limits;
+
+use super::limit::Limit;
+use super::render;
+use super::session::{Session, write_address};
+
+/// A limit that ended a connection, and the value by which it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Met {
+    /// Which.
+    pub limit: Limit,
+    /// In the unit of what was measured, which [`Met`] shows.
+    pub value: u64,
+}
+
+impl fmt::Display for Met {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.value;
+        match self.limit {
+            Limit::Clients => write!(f, "one more than {}", render::count(value, "client")),
+            Limit::Descriptors => f.write_str("no descriptor is left"),
+            Limit::ClientsPerIp => write!(f, "{} from its address", render::count(value, "connection")),
+            Limit::Idle => write!(f, "silent for {value} s"),
+            Limit::Slow => write!(f, "{} behind", render::bytes(value)),
+            Limit::Linger | Limit::Drain => write!(f, "{} not taken", render::bytes(value)),
+            _ => write!(f, "{value} {}", self.limit.unit()),
+        }
+    }
+}
+
+/// What is remembered of one close, or of several refusals alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// The connection's number, which a refused newcomer has not.
+    pub serial: Option<u32>,
+    /// The nick it had.
+    pub nick: Option<Box<str>>,
+    /// The far end; unknown of one for whom no descriptor was left.
+    pub peer: Option<Peer>,
+    /// Why it was closed, or not let in.
+    pub reason: Reason,
+    /// The limit that caused it, if one did.
+    pub met: Option<Met>,
+    /// When, in seconds since 1970.
+    pub unix_s: i64,
+    /// How many refusals alike it stands for.
+    pub times: u64,
+}
+
+impl Close {
+    /// Of a client.
+    #[must_use]
+    pub fn of(session: &Session, reason: Reason, met: Option<Met>, unix_s: i64) -> Self {
+        Close {
+            serial: Some(session.id.serial()),
+            nick: session.nick().map(Box::from),
+            peer: Some(session.peer),
+            reason,
+            met,
+            unix_s,
+            times: 1,
+        }
+    }
+
+    /// Of so many newcomers who were not let in.
+    #[must_use]
+    pub fn refused(peer: Option<Peer>, reason: Reason, met: Met, unix_s: i64, times: u64) -> Self {
+        Close { serial: None, nick: None, peer, reason, met: Some(met), unix_s, times }
+    }
+
+    /// Where it came from.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let mut address = String::new();
+        match (self.peer, self.serial) {
+            (None, _) => address.push('-'),
+            (Some(Peer::Unix), None) => address.push_str("unix"),
+            (Some(peer), serial) => {
+                let id = ConnectionId::new(0, serial.unwrap_or_default());
+                // A String takes all that is written to it.
+                let _ = write_address(&mut address, peer, id);
+            }
+        }
+        address
+    }
+
+    /// Whether it is the same refusal again.
+    fn is_like(&self, other: &Close) -> bool {
+        let host = |close: &Close| match close.peer {
+            Some(Peer::Inet(ip, _)) => Some(ip),
+            _ => None,
+        };
+        self.serial.is_none()
+            && other.serial.is_none()
+            && self.reason == other.reason
+            && host(self) == host(other)
+    }
+}
+
+/// The last closes, the newest last.
+#[derive(Debug, Default)]
+pub struct Closes(VecDeque<Close>);
+
+impl Closes {
+    /// Remembers one more, and forgets the oldest where there are as many as are kept.
+    pub fn push(&mut self, close: Close) {
+        if let Some(last) = self.0.back_mut().filter(|last| last.is_like(&close)) {
+            let times = last.times + close.times;
+            *last = Close { times, ..close };
+            return;
+        }
+        if self.0.len() == limits::CLOSES_KEPT_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(close);
+    }
+
+    /// All of them, the newest last.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Close> {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(port: u16, host: u8) -> Close {
+        let peer = Peer::Inet([192, 0, 2, host].into(), port);
+        let met = Met { limit: Limit::ClientsPerIp, value: 65 };
+        Close::refused(Some(peer), Reason::AddressFull, met, 0, 1)
+    }
+
+    #[test]
+    fn a_flood_of_refusals_of_one_address_is_one_entry() {
+        let mut closes = Closes::default();
+        for port in 1..=1000 {
+            closes.push(refused(port, 1));
+        }
+        closes.push(refused(1, 2));
+        let kept: Vec<(String, u64)> = closes.iter().map(|close| (close.address(), close.times)).collect();
+        assert_eq!(kept, [("192.0.2.1:1000".into(), 1000), ("192.0.2.2:1".into(), 1)]);
+    }
+
+    #[test]
+    fn the_last_hundred_are_kept() {
+        let mut closes = Closes::default();
+        for serial in 0..1000 {
+            closes.push(Close { serial: Some(serial), ..refused(1, 1) });
+        }
+        let serials: Vec<Option<u32>> = closes.iter().map(|close| close.serial).collect();
+        assert_eq!(serials.len(), limits::CLOSES_KEPT_MAX);
+        assert_eq!(serials.last(), Some(&Some(999)));
+    }
+}

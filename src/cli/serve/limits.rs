@@ -1,0 +1,305 @@
+//! The limits of a server that is about to be: derived from `--max-memory`, shown by `--show-limits`, and the
+//! memory that follows from them.
+//!
+//! There is one formula for that, [`parts`]; what is derived is found by asking it. It is linear in clients and
+//! rooms, so the cost of one more of either is a difference.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::chat;
+use crate::chat::config::{Config, Rate, SlowPolicy};
+use crate::chat::limit::Limit;
+use crate::chat::render;
+use crate::event_loop;
+use crate::event_loop::io::Stream;
+use crate::limits;
+use crate::memory::{self, Part};
+
+/// Logs, from which `--max-memory` takes the largest with which there are [`ROOMS_WANTED`] rooms in a quarter.
+const LOG_BYTES: [usize; 6] = [limits::LOG_BYTES_MAX, 512 << 10, 256 << 10, 128 << 10, 64 << 10, 32 << 10];
+const ROOMS_WANTED: u64 = 16;
+
+/// Replies, from which it takes the largest with which there are [`CLIENTS_WANTED`] clients in the rest.
+const PRIVATE_BYTES: [usize; 3] = [limits::PRIVATE_BYTES_MAX, 8 << 10, 4 << 10];
+const CLIENTS_WANTED: u64 = 1000;
+
+/// Bytes of a page of figures with its head, while it is made and copied.
+const STATS_PAGE_BYTES_MAX: usize = 64 << 10;
+
+/// A server's limits, and where they are from.
+pub(super) struct Settings {
+    pub(super) config: Config,
+    pub(super) descriptors: u64,
+    pub(super) send_buffer_bytes: usize,
+    pub(super) linger: Duration,
+    /// `--max-memory`.
+    pub(super) memory_bytes_max: Option<u64>,
+    /// The flags of limits that the operator gave.
+    pub(super) given: Vec<&'static str>,
+}
+
+/// All that a server with this configuration can hold, the kernel's buffers apart.
+pub(super) fn parts(config: &Config) -> Vec<Part> {
+    let input_bytes_max = chat::memory::input_bytes_max(config);
+    // The operator is a connection, too, and so are those who read --stats.
+    let connections_max = config.clients_max + 1 + limits::STATS_VISITORS_MAX;
+    let of_loop = event_loop::memory::parts::<Stream>(connections_max, input_bytes_max);
+    let visitors = Part::new("pages of --stats", limits::STATS_VISITORS_MAX, STATS_PAGE_BYTES_MAX);
+    let program = Part::new("the program itself", 1, limits::PROGRAM_BYTES);
+    chat::memory::parts(config).into_iter().chain(of_loop).chain([visitors, program]).collect()
+}
+
+fn bytes_max(config: &Config) -> u64 {
+    memory::bytes_max(&parts(config))
+}
+
+/// What one more client, and one more room, can come to hold; and what is there without any.
+fn costs(config: &Config) -> (u64, u64, u64) {
+    let with = |clients_max, rooms_max| bytes_max(&Config { clients_max, rooms_max, ..config.clone() });
+    // A client can be in as many rooms as there are, so those are counted before it.
+    let rooms_max = config.rooms_per_client_max;
+    let client_bytes = with(1, rooms_max) - with(0, rooms_max);
+    (client_bytes, with(0, 1) - with(0, 0), with(0, 0))
+}
+
+impl Settings {
+    /// Derives from `--max-memory` what was not given: a quarter for rooms, the rest for clients.
+    ///
+    /// # Errors
+    /// Where what was given cannot hold in it, or it is too little for anybody.
+    pub(super) fn divide_memory(&mut self) -> Result<(), String> {
+        let Some(budget) = self.memory_bytes_max else { return Ok(()) };
+        let clients_given = self.is_given("--max-clients").then_some(self.config.clients_max as u64);
+        let rooms_given = self.is_given("--max-rooms").then_some(self.config.rooms_max as u64);
+        let descriptors_allow = self.config.clients_max as u64;
+        let all_private_bytes =
+            self.choices("--private-bytes", &PRIVATE_BYTES, self.config.private_bytes_max);
+        self.config.private_bytes_max = all_private_bytes.last().copied().unwrap_or_default();
+        let rooms_fit = |config: &Config| {
+            let (client_bytes, room_bytes, rest_bytes) = costs(config);
+            let left = budget.saturating_sub(rest_bytes);
+            let for_rooms =
+                clients_given.map_or(left / 4, |clients| left.saturating_sub(clients * client_bytes));
+            for_rooms / room_bytes
+        };
+        for log_bytes_max in self.choices("--log-bytes", &LOG_BYTES, self.config.log_bytes_max) {
+            self.config.log_bytes_max = log_bytes_max;
+            if rooms_fit(&self.config) >= rooms_given.unwrap_or(ROOMS_WANTED) {
+                break;
+            }
+        }
+        let rooms = rooms_given.unwrap_or(rooms_fit(&self.config).clamp(1, limits::ROOMS_MAX as u64));
+        let clients_fit = |config: &Config| {
+            let (client_bytes, room_bytes, rest_bytes) = costs(config);
+            budget.saturating_sub(rest_bytes + rooms * room_bytes) / client_bytes
+        };
+        for private_bytes_max in all_private_bytes {
+            self.config.private_bytes_max = private_bytes_max;
+            if clients_fit(&self.config) >= clients_given.unwrap_or(CLIENTS_WANTED.min(descriptors_allow)) {
+                break;
+            }
+        }
+        let clients = clients_given.unwrap_or(clients_fit(&self.config).clamp(1, descriptors_allow));
+        self.config.rooms_max = rooms as usize;
+        self.config.clients_max = clients as usize;
+        let needed = bytes_max(&self.config);
+        if needed > budget { Err(self.too_little(budget, needed)) } else { Ok(()) }
+    }
+
+    fn is_given(&self, flag: &str) -> bool {
+        self.given.contains(&flag)
+    }
+
+    /// What a flag leaves to choose from, the largest first.
+    fn choices(&self, flag: &str, all: &[usize], given: usize) -> Vec<usize> {
+        if self.is_given(flag) {
+            return vec![given];
+        }
+        let is_log = flag == "--log-bytes";
+        let least = if is_log { limits::record_bytes_max(self.config.line_bytes_max) } else { 0 };
+        let fitting: Vec<usize> = all.iter().copied().filter(|bytes| *bytes >= least).collect();
+        if fitting.is_empty() { vec![least] } else { fitting }
+    }
+
+    fn too_little(&self, budget: u64, needed: u64) -> String {
+        let given: Vec<&str> = [
+            "--max-clients",
+            "--max-rooms",
+            "--max-rooms-per-client",
+            "--max-line",
+            "--log-bytes",
+            "--private-bytes",
+        ]
+        .into_iter()
+        .filter(|flag| self.is_given(flag))
+        .collect();
+        let clients = render::count(self.config.clients_max as u64, "client");
+        let rooms = render::count(self.config.rooms_max as u64, "room");
+        let remedy = match given[..] {
+            [] => String::new(),
+            _ => format!(", or ask for less with {}", given.join(", ")),
+        };
+        format!(
+            "--max-memory {}: too little: {clients} in {rooms} can come to hold {}; allow {}M{remedy} (--show-limits \
+             without --max-memory tells what costs how much)",
+            render::bytes(budget),
+            render::bytes(needed),
+            needed.div_ceil(1 << 20)
+        )
+    }
+
+    /// One line for the log.
+    pub(super) fn summary(&self) -> String {
+        let bytes = render::bytes(bytes_max(&self.config));
+        let clients = render::count(self.config.clients_max as u64, "client");
+        let rooms = render::count(self.config.rooms_max as u64, "room");
+        match self.memory_bytes_max {
+            Some(_) => format!("memory: room for about {clients} in {rooms}: {bytes} at most"),
+            None => {
+                format!("memory: {bytes} at most, with {clients} in {rooms} (--show-limits, --max-memory)")
+            }
+        }
+    }
+
+    /// The page of `--show-limits`: a table of limits, one of memory, each in columns of single words but the
+    /// last one.
+    pub(super) fn page(&self) -> String {
+        let mut rows =
+            vec![["limit", "value", "unit", "set-by", "flag", "what who meets it sees"].map(String::from)];
+        for limit in Limit::ALL {
+            rows.push([
+                limit.name().into(),
+                self.value(limit),
+                limit.unit().into(),
+                self.set_by(limit).into(),
+                limit.flag().unwrap_or("-").into(),
+                limit.seen().into(),
+            ]);
+        }
+        for (name, value, unit, seen) in OF_THE_LOOP {
+            let row = [name, &value.to_string(), unit, "fixed", "-", seen];
+            rows.push(row.map(String::from));
+        }
+        let mut text = aligned(&rows);
+        let parts = parts(&self.config);
+        let mut rows = vec![["bytes", "count", "each", "memory"].map(String::from)];
+        for part in &parts {
+            let numbers = [part.bytes(), part.count, part.bytes_each].map(|number| number.to_string());
+            let [bytes, count, each] = numbers;
+            rows.push([bytes, count, each, part.what.into()]);
+        }
+        let bytes = memory::bytes_max(&parts);
+        let all = format!("at most: {}, of which one more client is {}", render::bytes(bytes), {
+            render::bytes(costs(&self.config).0)
+        });
+        rows.push([bytes.to_string(), "-".into(), "-".into(), all]);
+        let socket_bytes = 2 * self.send_buffer_bytes;
+        let kernel = "beside it in the kernel: send buffers; receive buffers are its own (tcp(7), tcp_rmem)";
+        let numbers = [socket_bytes * self.config.clients_max, self.config.clients_max, socket_bytes];
+        let [bytes, count, each] = numbers.map(|number| number.to_string());
+        rows.push([bytes, count, each, kernel.into()]);
+        let _ = write!(text, "\n{}", aligned(&rows));
+        if self.memory_bytes_max.is_some() {
+            let clients = render::count(self.config.clients_max as u64, "client");
+            let _ = writeln!(text, "\nroom for about {clients}");
+        }
+        text
+    }
+
+    fn set_by(&self, limit: Limit) -> &'static str {
+        let derives = [Limit::Clients, Limit::Rooms, Limit::PrivateBytes, Limit::ReaderLag, Limit::LogSpace];
+        match limit.flag() {
+            None if limit == Limit::Descriptors => "system",
+            None => "fixed",
+            Some(flag) if self.is_given(flag) => "flag",
+            Some(_) if self.memory_bytes_max.is_some() && derives.contains(&limit) => "max-memory",
+            Some(_) if limit == Limit::Clients => "descriptors",
+            Some(_) if limit == Limit::LineBytes && self.config.line_bytes_max != limits::LINE_BYTES_MAX => {
+                "log-bytes"
+            }
+            Some(_) => "default",
+        }
+    }
+
+    fn value(&self, limit: Limit) -> String {
+        let config = &self.config;
+        let seconds = |duration: Duration| duration.as_secs_f64().to_string();
+        match limit {
+            Limit::Clients => config.clients_max.to_string(),
+            Limit::Descriptors => self.descriptors.to_string(),
+            Limit::ClientsPerIp => config.clients_per_ip_max.to_string(),
+            Limit::LineBytes => config.line_bytes_max.to_string(),
+            Limit::Rate => match config.rate {
+                Some(Rate { lines_per_second, burst_lines }) => format!("{lines_per_second}:{burst_lines}"),
+                None => "off".into(),
+            },
+            Limit::Rooms => config.rooms_max.to_string(),
+            Limit::RoomsPerClient => config.rooms_per_client_max.to_string(),
+            Limit::NickBytes => limits::NICK_BYTES_MAX.to_string(),
+            Limit::RoomNameBytes => limits::ROOM_NAME_BYTES_MAX.to_string(),
+            Limit::Listed => limits::LISTED_MAX.to_string(),
+            Limit::NoticeMembers => config.notice_members_max.to_string(),
+            Limit::PrivateBytes => config.private_bytes_max.to_string(),
+            Limit::ConsoleBytes => limits::OPERATOR_PRIVATE_BYTES_MAX.to_string(),
+            Limit::SkippedSpans => limits::SKIPPED_SPANS_MAX.to_string(),
+            Limit::SendBuffer => self.send_buffer_bytes.to_string(),
+            Limit::ReaderLag | Limit::LogSpace => config.log_bytes_max.to_string(),
+            Limit::Slow => match config.slow {
+                SlowPolicy::Skip => "skip".into(),
+                SlowPolicy::Close => "close".into(),
+                SlowPolicy::Wait(patience) => format!("wait:{}", seconds(patience)),
+            },
+            Limit::Idle => config.idle_max.map_or_else(|| "off".into(), seconds),
+            Limit::Linger => seconds(self.linger),
+            Limit::Drain => seconds(config.drain),
+        }
+    }
+}
+
+/// What the loop, the log and the start are bounded by, which nobody can set and no client is told of.
+const OF_THE_LOOP: [(&str, usize, &str, &str); 9] = [
+    ("accepts_per_turn", limits::ACCEPTS_PER_TURN_MAX, "connections", "nothing: it waits for the next turn"),
+    ("reads_per_turn", limits::READS_PER_TURN_MAX, "reads", "nothing: it waits for the next turn"),
+    (
+        "client_reads_per_turn",
+        limits::CONNECTION_READS_PER_TURN_MAX,
+        "reads",
+        "nothing: it waits for the next turn",
+    ),
+    (
+        "client_writes_per_turn",
+        limits::CONNECTION_WRITES_PER_TURN_MAX,
+        "writes",
+        "nothing: it waits for the next turn",
+    ),
+    ("flushes_per_turn", limits::FLUSHES_PER_TURN_MAX, "clients", "nothing: it waits for the next turn"),
+    (
+        "walk_flushes_per_turn",
+        limits::WALK_FLUSHES_PER_TURN_MAX,
+        "clients",
+        "nothing: it waits for the next turn",
+    ),
+    ("announcement_bytes", limits::ANNOUNCEMENT_BYTES_MAX, "bytes", "nothing: its new name waits"),
+    (
+        "log_lines",
+        limits::LOG_LINES_PER_WINDOW as usize,
+        "lines/10s",
+        "nothing: the log says how many were left out",
+    ),
+    ("motd_bytes", limits::MOTD_BYTES_MAX, "bytes", "nothing: the server does not start"),
+];
+
+/// Columns as wide as their widest cell; the last one has no end.
+fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        for (cell, width) in row.iter().zip(&widths).take(COLUMNS - 1) {
+            let _ = write!(text, "{cell:<width$}  ");
+        }
+        let _ = writeln!(text, "{}", row[COLUMNS - 1]);
+    }
+    text
+}

@@ -1,0 +1,135 @@
+//! `--show-limits` and `--max-memory`: what a server can come to hold is known before it serves anybody.
+
+use crate::harness::{Client, Server, command, run};
+
+/// The page of `--show-limits` with these arguments.
+fn page(arguments: &[&str]) -> String {
+    let (code, stdout, stderr) = run(command(&[arguments, &["--show-limits"]].concat()));
+    assert_eq!((code, stderr.as_str()), (0, ""), "{arguments:?}");
+    stdout
+}
+
+/// The words of the row of a limit: its name, value, unit, who set it, its flag.
+fn row(page: &str, limit: &str) -> Vec<String> {
+    let row = page.lines().find(|line| line.split_whitespace().next() == Some(limit));
+    row.expect("its row").split_whitespace().take(5).map(String::from).collect()
+}
+
+/// The ceiling, and the sum of the parts above it.
+fn ceiling(page: &str) -> (u64, u64) {
+    let table = page.split("\n\n").nth(1).expect("a table of memory");
+    let mut sum = 0;
+    for row in table.lines().skip(1) {
+        let bytes: u64 = row.split_whitespace().next().expect("bytes").parse().expect("a number");
+        if row.contains("at most: ") {
+            return (bytes, sum);
+        }
+        sum += bytes;
+    }
+    panic!("no ceiling in {table}");
+}
+
+#[test]
+fn every_limit_is_shown_with_its_value_its_unit_and_who_set_it() {
+    let page = page(&[
+        "--max-clients",
+        "7",
+        "--log-bytes",
+        "8K",
+        "--idle",
+        "90",
+        "--slow",
+        "wait:2",
+        "--rate",
+        "off",
+    ]);
+    for expected in [
+        ["clients", "7", "clients", "flag", "--max-clients"],
+        ["clients_per_ip", "64", "clients", "default", "--max-per-ip"],
+        ["line_bytes", "2645", "bytes", "log-bytes", "--max-line"],
+        ["reader_lag", "8192", "bytes", "flag", "--log-bytes"],
+        ["nick_bytes", "32", "bytes", "fixed", "-"],
+        ["rate", "off", "lines/s", "flag", "--rate"],
+        ["slow", "wait:2", "policy", "flag", "--slow"],
+        ["idle", "90", "seconds", "flag", "--idle"],
+    ] {
+        assert_eq!(row(&page, expected[0]), expected);
+    }
+    assert_eq!(row(&page, "descriptors")[3], "system");
+    assert_eq!(row(&self::page(&[]), "clients")[3], "descriptors");
+    // Nothing was bound: two at once would be one too many.
+    assert!(!page.contains("listening"));
+    let (ceiling, sum) = ceiling(&page);
+    assert_eq!(ceiling, sum, "the parts are all there is");
+}
+
+#[test]
+fn the_ceiling_grows_with_each_limit_that_costs_memory() {
+    let small = ["--max-clients", "10", "--max-rooms", "4", "--log-bytes", "64K", "--private-bytes", "4K"];
+    let (least, _) = ceiling(&page(&small));
+    for (index, more) in [(1, "11"), (3, "5"), (5, "128K"), (7, "8K")] {
+        let mut larger = small;
+        larger[index] = more;
+        assert!(ceiling(&page(&larger)).0 > least, "{} {more}", small[index - 1]);
+    }
+}
+
+#[test]
+fn a_number_of_bytes_becomes_a_number_of_clients() {
+    for memory in ["32M", "64M", "256M", "1G"] {
+        let page = page(&["--max-memory", memory]);
+        let bytes: u64 = match memory.split_at(memory.len() - 1) {
+            (number, "M") => number.parse::<u64>().expect("a number") << 20,
+            (number, _) => number.parse::<u64>().expect("a number") << 30,
+        };
+        let (ceiling, _) = ceiling(&page);
+        assert!(ceiling <= bytes, "{memory}: {ceiling}");
+        let clients = row(&page, "clients");
+        assert_eq!(clients[3], "max-memory");
+        assert!(page.ends_with(&format!("room for about {} clients\n", clients[1])), "{page}");
+    }
+}
+
+#[test]
+fn what_is_given_wins_over_what_memory_allows() {
+    let page = page(&["--max-memory", "64M", "--max-clients", "50", "--log-bytes", "128K"]);
+    assert_eq!(row(&page, "clients")[1..4], ["50", "clients", "flag"]);
+    assert_eq!(row(&page, "log_space")[1..4], ["131072", "bytes", "flag"]);
+    assert_eq!(row(&page, "rooms")[3], "max-memory");
+    assert!(ceiling(&page).0 <= 64 << 20);
+}
+
+#[test]
+fn a_server_that_memory_limits_says_for_how_many_it_has_room_and_lets_in_no_more() {
+    let mut server = Server::bare(&["--max-memory", "24M"]);
+    let log = server.log().until("memory: room for about ");
+    let line = log.last().expect("a line");
+    let clients: usize = line
+        .split("room for about ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .expect("a number")
+        .parse()
+        .expect("a number");
+    let members: Vec<Client> = (0..clients).map(|_| server.join()).collect();
+    assert!(server.connect().rest_lines()[0].contains(&format!("{clients} clients at most")));
+    drop(members);
+}
+
+#[test]
+fn memory_that_cannot_hold_what_was_asked_for_is_a_usage_error() {
+    for (arguments, why) in [
+        (
+            &["--max-memory", "1M"][..],
+            "--max-memory 1.0 MiB: too little: 1 client in 1 room can come to hold",
+        ),
+        (&["--max-memory", "32M", "--max-clients", "10000"], "ask for less with --max-clients"),
+        (&["--max-memory", "32M", "--log-bytes", "64M"], "ask for less with --log-bytes"),
+        (&["--max-memory", "all"], "--max-memory"),
+        (&["--private-bytes", "10"], "--private-bytes 10: at least 1024"),
+    ] {
+        let (code, stdout, stderr) = run(command(arguments));
+        assert_eq!(code, 2, "{arguments:?}: {stderr}");
+        assert!(stderr.contains(why) && stdout.is_empty(), "{arguments:?}: {stderr}");
+    }
+}
