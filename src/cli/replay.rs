@@ -176,3 +176,31 @@ fn arguments_of(head: &Head) -> Result<Box<serve::Arguments>, Complaint> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::Divergence;
+
+    #[test]
+    fn who_meets_another_version_is_told_which() {
+        let diverged = || {
+            let (recorded, happened) = ("a read in slot 1".into(), "a write in slot 1".into());
+            Some(Ending::Diverged(Divergence { entry: 7, moment: Moment::START, recorded, happened }))
+        };
+        let mut head = Head { version: "0.0.9".into(), ..Head::default() };
+        let why = describe_end(diverged(), &head).expect_err("it diverged");
+        assert!(
+            why.starts_with("entry 7, at 0.000000 s: recorded is a read in slot 1; now: a write"),
+            "{why}"
+        );
+        assert!(why.contains("onepoll 0.0.9 recorded it"), "{why}");
+        for arguments in [&["serve", "--of-tomorrow"][..], &["chat"], &[]] {
+            head.arguments = arguments.iter().map(OsString::from).collect();
+            let why = arguments_of(&head).expect_err("no server of today");
+            assert!(why.contains("onepoll 0.0.9 recorded it, and this is"), "{why}");
+        }
+        head.version = env!("CARGO_PKG_VERSION").into();
+        assert!(describe_end(diverged(), &head).expect_err("it diverged").contains("the file is damaged"));
+    }
+}
