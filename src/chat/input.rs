@@ -256,7 +256,11 @@ fn begins_like_http(line: &[u8]) -> bool {
     let mut words = line.split(|byte| *byte == b' ');
     let method = words.next().unwrap_or_default();
     let target = words.next().unwrap_or_default();
-    is_method(method) && (target.starts_with(b"/") || target.starts_with(b"*") || target.starts_with(b"http"))
+    match method {
+        // What a proxy is asked for is a host (RFC 9112, section 3.2.3), which may begin with anything.
+        b"CONNECT" => !target.is_empty(),
+        _ => is_method(method) && [&b"/"[..], b"*", b"http"].iter().any(|begin| target.starts_with(begin)),
+    }
 }
 
 /// Whether it may be a method of HTTP: those that browsers know are upper case.

@@ -52,13 +52,17 @@ fn p43_a_browser_that_posts_to_the_chat_runs_no_command() {
 
 #[test]
 fn p43_a_request_line_that_is_longer_than_any_line_is_one_all_the_same() {
-    let server = Server::bare(&[]);
+    let server = Server::bare(&["--max-line", "16"]);
     let mut bob = server.join();
-    let mut browser = server.join();
     let path = "x".repeat(5000);
-    browser.send(format!("POST /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n{BODY}"));
-    assert_eq!(browser.rest_lines(), NO_HTTP);
-    assert!(bob.fence().is_empty(), "a request's head or body was said");
+    for line in
+        [&*format!("POST /{path}"), "POST /somewhere", "CONNECT localhost:60000", "GET http://localhost/"]
+    {
+        let mut browser = server.join();
+        browser.send(format!("{line} HTTP/1.1\r\nHost: localhost\r\n\r\n{BODY}"));
+        assert_eq!(browser.rest_lines(), NO_HTTP, "{line:?}");
+        assert!(bob.fence().is_empty(), "a request's head or body was said");
+    }
 }
 
 #[test]
