@@ -327,6 +327,36 @@ pub enum Written {
     OutOfBudget,
 }
 
+/// What the system had too little of to take a newcomer, and may have again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shortage {
+    /// This process may open no more descriptors.
+    Descriptors,
+    /// Nor may any process of the system.
+    Files,
+    /// The network has no buffers.
+    Buffers,
+    /// There is no memory.
+    Memory,
+}
+
+impl Shortage {
+    /// All of them, each at the index that it has as a number.
+    pub const ALL: [Shortage; 4] =
+        [Shortage::Descriptors, Shortage::Files, Shortage::Buffers, Shortage::Memory];
+
+    /// What it is called where it is counted.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Shortage::Descriptors => "descriptors",
+            Shortage::Files => "files",
+            Shortage::Buffers => "buffers",
+            Shortage::Memory => "memory",
+        }
+    }
+}
+
 /// What a turn of the loop did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TurnReport {
@@ -336,6 +366,8 @@ pub struct TurnReport {
     pub events: usize,
     /// Newcomers taken from the listeners, those that were refused included.
     pub accepts: usize,
+    /// Attempts to take one that failed for want of each [`Shortage`].
+    pub shortages: [usize; Shortage::ALL.len()],
     /// Reads of connections, those that found nothing included; datagrams received.
     pub reads: usize,
     /// Bytes that they brought.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::engine::TurnReport;
+use crate::engine::{Shortage, TurnReport};
 use crate::limits;
 
 /// A program that can be watched.
@@ -79,6 +79,8 @@ pub struct Turns {
     pub events: u64,
     /// Newcomers taken from the listeners.
     pub accepts: u64,
+    /// Newcomers that could not be taken, for want of each [`Shortage`].
+    pub shortages: [u64; Shortage::ALL.len()],
     /// Reads and datagrams received.
     pub reads: u64,
     /// Writes and datagrams sent.
@@ -111,6 +113,9 @@ impl Turns {
         self.longest = self.longest.max(report.took);
         self.events += report.events as u64;
         self.accepts += report.accepts as u64;
+        for (sum, shortages) in self.shortages.iter_mut().zip(report.shortages) {
+            *sum += shortages as u64;
+        }
         self.reads += report.reads as u64;
         self.writes += report.writes as u64;
         self.blocked_writes += report.blocked_writes as u64;
@@ -123,6 +128,7 @@ impl Turns {
     #[must_use]
     pub fn metrics(&self) -> Vec<Metric> {
         let counter = Metric::counter;
+        let shortages = Shortage::ALL.iter().map(|shortage| shortage.name()).zip(self.shortages);
         vec![
             counter("turns_total", "Turns of the loop.", self.count),
             Metric {
@@ -142,6 +148,11 @@ impl Turns {
                 "Newcomers taken from all listeners, also to ask for this.",
                 self.accepts,
             ),
+            Metric {
+                name: "accept_shortages_total",
+                help: "How often newcomers had to wait, by what the system had too little of.",
+                value: Value::Counters("of", shortages.collect()),
+            },
             counter("reads_total", "Reads from all connections, also those that found nothing.", self.reads),
             counter("writes_total", "Writes to all connections.", self.writes),
             counter("blocked_writes_total", "Writes that met a full socket.", self.blocked_writes),

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::connection::State;
 use super::io::Io;
-use super::{EventLoop, Timer, is_shortage};
+use super::{EventLoop, Timer, shortage};
 use crate::engine::{Endpoint, Engine, ListenerId, Now, Peer, Reason};
 use crate::limits;
 
@@ -40,8 +40,11 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                     listening.was_paused = true;
                     warn!("accept: {error}: trying again in {} ms", limits::ACCEPT_RETRY.as_millis());
                     self.deadlines.set(now.moment + limits::ACCEPT_RETRY, Timer::Accept(index));
-                    if is_lasting && is_shortage(&error) {
-                        self.turn_away(now, index);
+                    if let Some(shortage) = shortage(&error) {
+                        self.report.shortages[shortage as usize] += 1;
+                        if is_lasting {
+                            self.turn_away(now, index);
+                        }
                     }
                     return;
                 }

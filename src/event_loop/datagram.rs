@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use super::connection::State;
 use super::io::Io;
-use super::{EventLoop, is_shortage};
+use super::{EventLoop, shortage};
 use crate::engine::{ConnectionId, Endpoint, Engine, Now, Written};
 use crate::limits;
 
@@ -94,7 +94,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                     self.engine.handle_written(now, id, 0, Written::Blocked);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return self.block(now, id, 0),
-                Err(error) if is_shortage(&error) => {
+                Err(error) if shortage(&error).is_some() => {
                     self.retry_write(now, id);
                     return self.block(now, id, 0);
                 }

@@ -8,7 +8,7 @@ use log::warn;
 use super::close::reason_of;
 use super::connection::State;
 use super::io::Io;
-use super::{EventLoop, Timer, is_shortage};
+use super::{EventLoop, Timer, shortage};
 use crate::engine::{ConnectionId, Engine, Now, Reason, Written};
 use crate::limits;
 
@@ -58,7 +58,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                 Ok(_) => return self.close(slot, Some(Reason::Reset)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return self.block(now, id, 0),
-                Err(error) if is_shortage(&error) => {
+                Err(error) if shortage(&error).is_some() => {
                     // The socket may have room: then no event will come, so a deadline has to.
                     self.retry_write(now, id);
                     return self.block(now, id, 0);

@@ -28,7 +28,9 @@ use rustix::io::Errno;
 use slab::Slab;
 
 use crate::deadlines::Deadlines;
-use crate::engine::{Action, ConnectionId, Engine, ListenerId, Moment, Now, Peer, Reason, TurnReport};
+use crate::engine::{
+    Action, ConnectionId, Engine, ListenerId, Moment, Now, Peer, Reason, Shortage, TurnReport,
+};
 use crate::limits;
 use crate::log_window::LogWindow;
 
@@ -437,10 +439,15 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     }
 }
 
-/// Whether the system lacked something that it may have again later.
-fn is_shortage(error: &std::io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+/// What the system lacked, where that is why something failed.
+fn shortage(error: &std::io::Error) -> Option<Shortage> {
+    match Errno::from_raw_os_error(error.raw_os_error()?) {
+        Errno::MFILE => Some(Shortage::Descriptors),
+        Errno::NFILE => Some(Shortage::Files),
+        Errno::NOBUFS => Some(Shortage::Buffers),
+        Errno::NOMEM => Some(Shortage::Memory),
+        _ => None,
+    }
 }
 
 impl<I: Io<Listener = io::Listener, Stream: From<io::Stream>>, E: Engine> EventLoop<I, E> {

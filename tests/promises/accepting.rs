@@ -42,8 +42,8 @@ fn p01_without_descriptors_newcomers_are_told_members_served_and_nothing_spins()
 }
 
 /// Two connect at once where `accept` fails `times` times with `error`, and nobody after them.
-fn two_newcomers_meet(error: &str, times: u32) -> Option<(Server, Vec<Client>)> {
-    let server = Server::bare(&[]);
+fn two_newcomers_meet(error: &str, times: u32, arguments: &[&str]) -> Option<(Server, Vec<Client>)> {
+    let server = Server::bare(arguments);
     let inject = format!("accept4:error={error}:when=1..{times}");
     let strace = Strace::attach(&server, "accept4", &[&inject])?;
     let newcomers: Vec<Client> = server.in_one_turn(|| (0..2).map(|_| server.connect()).collect());
@@ -54,14 +54,21 @@ fn two_newcomers_meet(error: &str, times: u32) -> Option<(Server, Vec<Client>)> 
 }
 
 #[test]
-fn p02_without_memory_or_files_in_the_whole_system_newcomers_wait_and_the_log_says_for_what() {
-    for (error, why) in [
-        ("ENFILE", "Too many open files in system"),
-        ("ENOBUFS", "No buffer space available"),
-        ("ENOMEM", "Cannot allocate memory"),
+fn p02_without_memory_or_files_in_the_whole_system_newcomers_wait_and_it_is_told_and_counted_for_what() {
+    for (error, why, of) in [
+        ("EMFILE", "Too many open files", "descriptors"),
+        ("ENFILE", "Too many open files in system", "files"),
+        ("ENOBUFS", "No buffer space available", "buffers"),
+        ("ENOMEM", "Cannot allocate memory", "memory"),
     ] {
-        let Some((mut server, mut newcomers)) = two_newcomers_meet(error, 1) else { return };
+        let directory = Directory::new();
+        let stats = directory.socket("stats");
+        let met = two_newcomers_meet(error, 1, &["--stats", &stats]);
+        let Some((mut server, mut newcomers)) = met else { return };
         server.log().until(&format!("accept: {why}"));
+        let mut page = Client::connect(&stats);
+        page.send("GET /metrics HTTP/1.0\r\n\r\n");
+        page.until(&format!("onepoll_accept_shortages_total{{of=\"{of}\"}} 1"));
         assert!(newcomers[0].ask("/who").contains("-- 2 in lobby"));
     }
 }
@@ -83,7 +90,7 @@ fn p02_a_shortage_that_lasts_ends_neither_the_server_nor_its_members() {
 #[test]
 fn p03_an_error_of_one_newcomer_costs_the_next_no_wakeup() {
     for error in ["ECONNABORTED", "EINTR", "EPROTO", "ENETUNREACH"] {
-        let Some((mut server, _newcomers)) = two_newcomers_meet(error, 2) else { return };
+        let Some((mut server, _newcomers)) = two_newcomers_meet(error, 2, &[]) else { return };
         server.operate("quit");
         let log = server.log().rest_lines();
         assert!(!log.iter().any(|line| line.contains("accept:")), "{error} is nobody's concern: {log:?}");
@@ -92,7 +99,7 @@ fn p03_an_error_of_one_newcomer_costs_the_next_no_wakeup() {
 
 #[test]
 fn p03_an_unknown_error_of_accept_is_logged_and_tried_again() {
-    let Some((mut server, _newcomers)) = two_newcomers_meet("EPERM", 1) else { return };
+    let Some((mut server, _newcomers)) = two_newcomers_meet("EPERM", 1, &[]) else { return };
     server.log().until("accept: Operation not permitted");
 }
 

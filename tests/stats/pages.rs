@@ -46,7 +46,8 @@ def flat(name, value):
     elif name == 'onepoll_build_info':
         print(name + '{version=\"' + value['version'] + '\"}', 1)
     elif isinstance(value, dict):
-        label = {'onepoll_closes_total': 'reason', 'onepoll_limits_met_total': 'limit'}[name]
+        label = {'onepoll_closes_total': 'reason', 'onepoll_limits_met_total': 'limit',
+                 'onepoll_accept_shortages_total': 'of'}[name]
         for kind, count in value.items(): print(name + '{' + label + '=\"' + kind + '\"}', count)
     else:
         print(name, value + 0)
