@@ -1,10 +1,10 @@
 //! P14 to P16: peers that end their side, break off, or are silently gone.
 
-use std::os::fd::AsFd;
 use std::process::Command;
 
-use crate::faults::{can, in_network_of, under_strace, wrap};
-use crate::harness::{Client, Lines, Server, is_installed, raise_descriptor_limit, shell, untimed};
+use crate::crowds::Guest;
+use crate::faults::{can, in_network_of, speaks_within, under_strace, wrap};
+use crate::harness::{Client, Server, is_installed, raise_descriptor_limit, shell, untimed};
 
 #[test]
 fn p14_a_half_closed_client_gets_what_is_due_to_it_and_is_closed() {
@@ -109,10 +109,9 @@ fn server_that_asks_soon() -> Option<Server> {
 #[test]
 fn p16_who_is_gone_without_a_word_is_closed_once_the_kernel_has_asked_in_vain() {
     let Some(mut server) = server_that_asks_soon() else { return };
-    let (host, port) = server.addresses[0].rsplit_once(':').expect("host and port");
-    let mut nc = in_network_of(&server, &["nc", host, port]).spawn().expect("it is installed");
-    let mut ann = Lines::new(nc.stdout.take().expect("piped"));
-    ann.expect("-- you are ");
+    let port = server.addresses[0].rsplit_once(':').expect("a port").1;
+    let mut ann = Guest::from(&server, "127.0.0.1");
+    ann.lines.expect("-- you are ");
     // The cable is cut: nothing arrives any more, and no end.
     let cut = format!(
         "nft add table t && nft add chain t c '{{ type filter hook input priority 0; }}' && \
@@ -122,8 +121,6 @@ fn p16_who_is_gone_without_a_word_is_closed_once_the_kernel_has_asked_in_vain() 
     assert!(status.success());
     server.log().until("left: connection timed out");
     assert_eq!(server.answer("clients").iter().filter(|line| line.contains("127.0.0.1")).count(), 0);
-    // It was not nc that ended.
-    assert!(!crate::faults::speaks_within(ann.source.as_fd(), 0));
-    nc.kill().expect("it is there");
-    nc.wait().expect("our own child");
+    // It was not ann who ended.
+    assert!(!speaks_within(&ann.lines.source, 0));
 }
