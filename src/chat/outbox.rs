@@ -65,6 +65,16 @@ impl Outbox {
         self.bytes + self.items.len() * ITEM_BYTES
     }
 
+    /// Bytes of memory that are taken for what waits, used or not.
+    #[cfg(test)]
+    pub fn capacity_bytes(&self) -> usize {
+        let texts = self.items.iter().map(|item| match &item.content {
+            Content::Text(text) => text.capacity(),
+            Content::Span(_) => 0,
+        });
+        texts.sum::<usize>() + self.items.capacity() * size_of::<Item>()
+    }
+
     /// Bytes that are still to be written, those of parts of logs included.
     #[must_use]
     pub fn due_bytes(&self) -> u64 {
@@ -267,11 +277,7 @@ mod tests {
             if n % 4 == 0 {
                 outbox.advance(5.min(outbox.front_text().len()));
             }
-            let texts = outbox.items.iter().map(|item| match &item.content {
-                Content::Text(text) => text.capacity(),
-                Content::Span(_) => 0,
-            });
-            let takes = texts.sum::<usize>() + outbox.items.capacity() * size_of::<Item>();
+            let takes = outbox.capacity_bytes();
             // A queue has room for four from the start.
             assert!(takes <= outbox.bytes() + 4 * size_of::<Item>(), "{takes} of {}", outbox.bytes());
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::outbox::Skip;
 use super::*;
 use crate::limits;
 
@@ -105,4 +106,62 @@ fn what_a_reader_is_not_shown_of_its_own_notices_is_bounded() {
     world.settle();
     let skips = world.chat.sessions.get(ann).and_then(|s| s.extras.as_ref()).map(|extras| extras.skips.len());
     assert!(skips.is_some_and(|skips| skips > 0 && skips <= limits::SKIPPED_SPANS_MAX), "{skips:?}");
+}
+
+/// Bytes that a part of the ceiling allows for each.
+fn allowed(config: &Config, what: &str) -> usize {
+    let part = memory::parts(config).into_iter().find(|part| part.what == what).expect("a part");
+    usize::try_from(part.bytes_each).expect("it fits")
+}
+
+#[test]
+fn one_who_does_its_worst_costs_no_more_than_the_ceiling_says() {
+    let config = Config {
+        history_messages: 20,
+        private_bytes_max: 4096,
+        line_bytes_max: 1024,
+        log_bytes_max: 16 << 10,
+        echo: false,
+        ..unpaced()
+    };
+    let (replies_max, room_max) = (allowed(&config, "their replies"), allowed(&config, "rooms"));
+    let mut world = World::new(config);
+    let (ann, bob) = (world.connect(), world.connect());
+    let text = "x".repeat(1000);
+    for n in 0..19 {
+        world.send(bob, &format!("/join r{n}\n{text}\n"));
+        world.send(ann, &format!("/join r{n}\n"));
+        world.settle();
+    }
+    world.take(ann);
+    let (mut most, mut most_announced) = (0, 0);
+    let mut look = |world: &World| {
+        let extras = world.chat.sessions.get(ann).and_then(|session| session.extras.as_ref());
+        let taken = extras.map_or(0, |extras| {
+            extras.outbox.capacity_bytes() + extras.skips.capacity() * size_of::<Skip>() + size_of::<Extras>()
+        });
+        most = most.max(taken);
+        most_announced = most_announced.max(announcement_bytes(world));
+    };
+    // Torn in the middle of a record, which is then the log's no more.
+    world.give_room(ann, 300);
+    world.send(ann, &format!("/ping {text}\n").repeat(100));
+    look(&world);
+    for round in 0..200 {
+        world.send(bob, &format!("/join r{}\n{text}\n/msg unix#1 {text}\n", round % 19));
+        let r = round % 7;
+        world.send(ann, &format!("/join r{r}\nmine\n/ping {text}\n/last\nmine\n/who\n/nick ann{round}\n"));
+        look(&world);
+        world.settle();
+        look(&world);
+        world.give_room(ann, 1);
+        world.settle();
+    }
+    world.send(ann, &"/leave\n".repeat(25));
+    look(&world);
+    world.chat.handle_signal(world.now);
+    look(&world);
+    assert!(most > 4096, "it did little: {most}");
+    assert!(most <= replies_max, "{most} of {replies_max}");
+    assert!(most_announced <= room_max, "{most_announced} of {room_max}");
 }
