@@ -104,6 +104,9 @@ pub const LINE_BYTES_RANGE: std::ops::RangeInclusive<usize> = 16..=READ_BYTES_MA
 /// `--log-bytes`: bytes of records that a room keeps for readers who are behind, and for history.
 pub const LOG_BYTES_MAX: usize = 1 << 20;
 
+/// The most that `--log-bytes` takes.
+pub const LOG_BYTES_ALLOWED: usize = 1 << 30;
+
 /// Records that a room keeps, for each byte of `--log-bytes`, as a divisor; and at least so many: each
 /// takes eight bytes of memory beside its own, which short lines would make the larger part.
 pub const LOG_BYTES_PER_RECORD_MIN: usize = 16;
@@ -122,6 +125,9 @@ pub const CLIENTS_PER_IP_MAX: usize = 64;
 
 /// `--max-rooms`: rooms at the same time, empty ones that keep a history included.
 pub const ROOMS_MAX: usize = 256;
+
+/// The most that `--max-rooms` takes.
+pub const ROOMS_ALLOWED: usize = 1 << 20;
 
 /// `--max-rooms-per-client`: rooms that one client is in at the same time.
 pub const ROOMS_PER_CLIENT_MAX: usize = 20;
@@ -163,8 +169,9 @@ pub const BULK_SEND_BUFFER_BYTES: usize = 128 * 1024;
 pub const SEND_BUFFER_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes of the program itself in memory: its code and libraries, which are pages of files, its stack, and
-/// what the allocator keeps. Without optimization, the code is twice as large.
-pub const PROGRAM_BYTES: usize = if cfg!(debug_assertions) { 16 << 20 } else { 8 << 20 };
+/// what the allocator keeps. It takes half of them; without optimization, which what is derived must not
+/// depend on, all.
+pub const PROGRAM_BYTES: usize = 12 << 20;
 
 /// Bytes of a nick.
 pub const NICK_BYTES_MAX: usize = 32;
@@ -175,8 +182,8 @@ pub const ROOM_NAME_BYTES_MAX: usize = 32;
 /// `--private-bytes`: bytes of replies that wait for a client, beyond which its commands wait too.
 pub const PRIVATE_BYTES_MAX: usize = 16 * 1024;
 
-/// The least that `--private-bytes` takes.
-pub const PRIVATE_BYTES_MIN: usize = 1024;
+/// The least and the most that `--private-bytes` takes.
+pub const PRIVATE_BYTES_RANGE: std::ops::RangeInclusive<usize> = 1024..=1 << 30;
 
 /// Bytes of a room's announcements that wait for space in its log, beyond which what would add to them
 /// waits too.

@@ -246,8 +246,16 @@ fn config(arguments: &Arguments, surroundings: &Surroundings) -> Result<Config, 
     if !(1..=bounds::SEND_BUFFER_BYTES_MAX).contains(&send_buffer) {
         return Err(format!("--send-buffer {send_buffer}: 1 to {} bytes", bounds::SEND_BUFFER_BYTES_MAX));
     }
-    if private_bytes < bounds::PRIVATE_BYTES_MIN {
-        return Err(format!("--private-bytes {private_bytes}: at least {}", bounds::PRIVATE_BYTES_MIN));
+    if !bounds::PRIVATE_BYTES_RANGE.contains(&private_bytes) {
+        let (least, most) = bounds::PRIVATE_BYTES_RANGE.into_inner();
+        return Err(format!("--private-bytes {private_bytes}: {least} to {most} bytes"));
+    }
+    for (flag, value, most) in
+        [("--log-bytes", log_bytes, bounds::LOG_BYTES_ALLOWED), ("--max-rooms", rooms, bounds::ROOMS_ALLOWED)]
+    {
+        if value > most {
+            return Err(format!("{flag} {value}: at most {most}"));
+        }
     }
     for (flag, value) in [
         ("--max-per-ip", arguments.max_per_ip),

@@ -57,10 +57,26 @@ fn every_limit_is_shown_with_its_value_its_unit_and_who_set_it() {
     }
     assert_eq!(row(&page, "descriptors")[3], "system");
     assert_eq!(row(&self::page(&[]), "clients")[3], "descriptors");
-    // Nothing was bound: two at once would be one too many.
-    assert!(!page.contains("listening"));
     let (ceiling, sum) = ceiling(&page);
     assert_eq!(ceiling, sum, "the parts are all there is");
+}
+
+#[test]
+fn the_largest_limits_have_a_ceiling_too() {
+    let largest =
+        ["--log-bytes", "1024M", "--private-bytes", "1024M", "--max-rooms", "1048576", "--max-line", "64K"];
+    let most = [&largest[..], &["--max-rooms-per-client", "18446744073709551615"]].concat();
+    assert!(ceiling(&page(&most)).0 > 1 << 50);
+    let (code, _, stderr) = run(command(&[&most[..], &["--max-memory", "1G"]].concat()));
+    assert!(code == 2 && stderr.contains("too little"), "{stderr}");
+}
+
+#[test]
+fn limits_are_shown_without_anything_being_bound() {
+    let held = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = held.local_addr().expect("bound").to_string();
+    let page = page(&["--listen", &address, "--motd", "hello", "--format", "raw", "-v"]);
+    assert!(page.starts_with("limit ") && !page.contains("listening"), "{page}");
 }
 
 #[test]
@@ -126,7 +142,10 @@ fn memory_that_cannot_hold_what_was_asked_for_is_a_usage_error() {
         (&["--max-memory", "32M", "--max-clients", "10000"], "ask for less with --max-clients"),
         (&["--max-memory", "32M", "--log-bytes", "64M"], "ask for less with --log-bytes"),
         (&["--max-memory", "all"], "--max-memory"),
-        (&["--private-bytes", "10"], "--private-bytes 10: at least 1024"),
+        (&["--private-bytes", "10"], "--private-bytes 10: 1024 to"),
+        (&["--private-bytes", "1025M"], "--private-bytes 1074790400: 1024 to"),
+        (&["--log-bytes", "1025M"], "--log-bytes 1074790400: at most"),
+        (&["--max-rooms", "1048577"], "--max-rooms 1048577: at most"),
     ] {
         let (code, stdout, stderr) = run(command(arguments));
         assert_eq!(code, 2, "{arguments:?}: {stderr}");

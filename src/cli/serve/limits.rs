@@ -57,8 +57,8 @@ fn bytes_max(config: &Config) -> u64 {
 /// What one more client, and one more room, can come to hold; and what is there without any.
 fn costs(config: &Config) -> (u64, u64, u64) {
     let with = |clients_max, rooms_max| bytes_max(&Config { clients_max, rooms_max, ..config.clone() });
-    // A client can be in as many rooms as there are, so those are counted before it.
-    let rooms_max = config.rooms_per_client_max;
+    // A client can be in no more rooms than there are, so those are there before it.
+    let rooms_max = config.rooms_per_client_max.min(config.rooms_max);
     let client_bytes = with(1, rooms_max) - with(0, rooms_max);
     (client_bytes, with(0, 1) - with(0, 0), with(0, 0))
 }
