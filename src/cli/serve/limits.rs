@@ -183,22 +183,19 @@ impl Settings {
         }
         let mut text = aligned(&rows);
         let parts = parts(&self.config);
+        let row = |part: &Part| {
+            let [bytes, count, each] = [part.bytes(), part.count, part.bytes_each];
+            [bytes.to_string(), count.to_string(), each.to_string(), part.what.into()]
+        };
         let mut rows = vec![["bytes", "count", "each", "memory"].map(String::from)];
-        for part in &parts {
-            let numbers = [part.bytes(), part.count, part.bytes_each].map(|number| number.to_string());
-            let [bytes, count, each] = numbers;
-            rows.push([bytes, count, each, part.what.into()]);
-        }
+        rows.extend(parts.iter().map(row));
         let bytes = memory::bytes_max(&parts);
-        let all = format!("at most: {}, of which one more client is {}", render::bytes(bytes), {
-            render::bytes(costs(&self.config).0)
-        });
-        rows.push([bytes.to_string(), "-".into(), "-".into(), all]);
-        let socket_bytes = 2 * self.send_buffer_bytes;
+        let (client_bytes, ..) = costs(&self.config);
+        let (all, one) = (render::bytes(bytes), render::bytes(client_bytes));
+        let sum = format!("at most: {all}, of which one more client is {one}");
+        rows.push([bytes.to_string(), "-".into(), "-".into(), sum]);
         let kernel = "beside it in the kernel: send buffers; receive buffers are its own (tcp(7), tcp_rmem)";
-        let numbers = [socket_bytes * self.config.clients_max, self.config.clients_max, socket_bytes];
-        let [bytes, count, each] = numbers.map(|number| number.to_string());
-        rows.push([bytes, count, each, kernel.into()]);
+        rows.push(row(&Part::new(kernel, self.config.clients_max, 2 * self.send_buffer_bytes)));
         let _ = write!(text, "\n{}", aligned(&rows));
         if self.memory_bytes_max.is_some() {
             let clients = render::count(self.config.clients_max as u64, "client");
