@@ -227,9 +227,7 @@ impl Reason {
         Reason::AddressFull,
         Reason::SystemError,
     ];
-}
 
-impl Reason {
     /// In a word, for tables and as a metric's label.
     #[must_use]
     pub const fn name(self) -> &'static str {
