@@ -358,8 +358,9 @@ impl Shortage {
 /// What a turn of the loop did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TurnReport {
-    /// From the end of the poll to the end of the turn: how long whoever came meanwhile had to wait.
-    pub took: Duration,
+    /// Nanoseconds from the end of the poll to the end of the turn: how long whoever came meanwhile had to
+    /// wait.
+    pub took_ns: u64,
     /// Events that the poll told.
     pub events: usize,
     /// Newcomers taken from the listeners, those that were refused included.
@@ -386,7 +387,7 @@ impl TurnReport {
     /// Whether others waited for longer than they should.
     #[must_use]
     pub fn is_slow(&self) -> bool {
-        self.took > limits::SLOW_TURN
+        u128::from(self.took_ns) > limits::SLOW_TURN.as_nanos()
     }
 }
 
@@ -396,7 +397,7 @@ impl fmt::Display for TurnReport {
             f,
             "{} ms: events {}, accepts {}, reads {} ({} bytes), writes {} ({} bytes, {} to full sockets), \
              closes {}, left over {}",
-            self.took.as_millis(),
+            self.took_ns / 1_000_000,
             self.events,
             self.accepts,
             self.reads,

@@ -67,14 +67,10 @@ impl Metric {
 /// What the turns of a loop did until now.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Turns {
-    /// How many there were.
-    pub count: u64,
-    /// Those that took longer than [`limits::SLOW_TURN`].
-    pub slow: u64,
     /// How long they took in all.
-    pub took: Duration,
+    took_ns: u64,
     /// How long the longest took.
-    pub longest: Duration,
+    longest_ns: u64,
     /// Events that the polls told.
     pub events: u64,
     /// Newcomers taken from the listeners.
@@ -104,13 +100,14 @@ const BOUNDS: [Duration; 7] = [
     Duration::from_secs(1),
 ];
 
+/// The first count of turns that took longer than [`limits::SLOW_TURN`].
+const SLOW_AT: usize = 5;
+
 impl Turns {
     /// Counts another turn.
     pub fn add(&mut self, report: &TurnReport) {
-        self.count += 1;
-        self.slow += u64::from(report.is_slow());
-        self.took = self.took.saturating_add(report.took);
-        self.longest = self.longest.max(report.took);
+        self.took_ns = self.took_ns.saturating_add(report.took_ns);
+        self.longest_ns = self.longest_ns.max(report.took_ns);
         self.events += report.events as u64;
         self.accepts += report.accepts as u64;
         for (sum, shortages) in self.shortages.iter_mut().zip(report.shortages) {
@@ -120,8 +117,27 @@ impl Turns {
         self.writes += report.writes as u64;
         self.blocked_writes += report.blocked_writes as u64;
         // Nearly all turns are in the first.
-        let index = BOUNDS.iter().position(|bound| report.took <= *bound).unwrap_or(BOUNDS.len());
+        let keeps = |bound: &Duration| u128::from(report.took_ns) <= bound.as_nanos();
+        let index = BOUNDS.iter().position(keeps).unwrap_or(BOUNDS.len());
         self.by_bound[index] += 1;
+    }
+
+    /// How many there were.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.by_bound.iter().sum()
+    }
+
+    /// Those that took longer than [`limits::SLOW_TURN`].
+    #[must_use]
+    pub fn slow(&self) -> u64 {
+        self.by_bound[SLOW_AT..].iter().sum()
+    }
+
+    /// How long the longest took.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        Duration::from_nanos(self.longest_ns)
     }
 
     /// All of it.
@@ -130,18 +146,22 @@ impl Turns {
         let counter = Metric::counter;
         let shortages = Shortage::ALL.iter().map(|shortage| shortage.name()).zip(self.shortages);
         vec![
-            counter("turns_total", "Turns of the loop.", self.count),
+            counter("turns_total", "Turns of the loop.", self.count()),
             Metric {
                 name: "turn_seconds",
                 help: "How long turns of the loop took, from the end of the poll.",
-                value: Value::Histogram { bounds: &BOUNDS, counts: self.by_bound.to_vec(), sum: self.took },
+                value: Value::Histogram {
+                    bounds: &BOUNDS,
+                    counts: self.by_bound.to_vec(),
+                    sum: Duration::from_nanos(self.took_ns),
+                },
             },
             Metric {
                 name: "turn_longest_seconds",
                 help: "How long the longest turn since the start took.",
-                value: Value::Seconds(self.longest),
+                value: Value::Seconds(self.longest()),
             },
-            counter("slow_turns_total", "Turns longer than 50 ms: the log tells what they did.", self.slow),
+            counter("slow_turns_total", "Turns longer than 50 ms: the log tells what they did.", self.slow()),
             counter("events_total", "Events that the polls of the loop told.", self.events),
             counter(
                 "accepts_total",
@@ -169,12 +189,14 @@ mod tests {
         let mut turns = Turns::default();
         for took in [Duration::ZERO, BOUNDS[0], BOUNDS[0] + Duration::from_nanos(1), BOUNDS[4], BOUNDS[6] * 2]
         {
-            turns.add(&TurnReport { took, reads: 2, ..TurnReport::default() });
+            let took_ns = u64::try_from(took.as_nanos()).expect("not that long");
+            turns.add(&TurnReport { took_ns, reads: 2, ..TurnReport::default() });
         }
         assert_eq!(turns.by_bound, [2, 1, 0, 0, 1, 0, 0, 1]);
-        assert_eq!((turns.count, turns.slow, turns.reads, turns.longest), (5, 1, 10, BOUNDS[6] * 2));
+        assert_eq!((turns.count(), turns.slow(), turns.reads, turns.longest()), (5, 1, 10, BOUNDS[6] * 2));
         let sum = 2 * BOUNDS[0] + Duration::from_nanos(1) + BOUNDS[4] + 2 * BOUNDS[6];
-        assert_eq!(turns.took, sum);
+        assert_eq!(Duration::from_nanos(turns.took_ns), sum);
+        assert_eq!(BOUNDS[SLOW_AT - 1], limits::SLOW_TURN);
         assert!(BOUNDS.is_sorted());
     }
 

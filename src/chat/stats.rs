@@ -61,8 +61,8 @@ impl Chat {
         let rooms = count(self.rooms.len() as u64, "room");
         let (logs, replies) = (bytes(log_bytes as u64), bytes(private_bytes as u64));
         row("memory", format!("{logs} in {rooms} of logs, {replies} of replies"));
-        let longest_ms = turns.longest.as_secs_f64() * 1e3;
-        row("turns", format!("{}, {} slow, the longest {longest_ms:.1} ms", turns.count, turns.slow));
+        let longest_ms = turns.longest().as_secs_f64() * 1e3;
+        row("turns", format!("{}, {} slow, the longest {longest_ms:.1} ms", turns.count(), turns.slow()));
         let (accepts, reads, writes) = (turns.accepts, turns.reads, turns.writes);
         let blocked = turns.blocked_writes;
         row("work", format!("{accepts} accepts, {reads} reads, {writes} writes, {blocked} to a full socket"));

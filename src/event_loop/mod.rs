@@ -256,10 +256,9 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         self.apply_actions(now);
         // 8. Reap
         self.reap(now);
-        self.apply_actions(now);
         // 9. Report
         self.report.left_over = self.pending.len() + self.over_budget.len();
-        self.report.took = self.io.now().moment.since(now.moment);
+        self.report.took_ns = self.io.now().moment.as_nanos().saturating_sub(now.moment.as_nanos());
         if self.report.is_slow() {
             self.log_slow_turn(now);
         }
