@@ -20,10 +20,17 @@ mod visitor;
 #[path = "../transfer/peers.rs"]
 mod peers;
 
+/// That network, between a client and a server.
+mod proxy;
+/// Chance that can be had again.
+mod seeds;
+
 /// P1 to P6: newcomers, and a kernel that cannot take them.
 mod accepting;
 /// P24, P25, P27 and P28: addresses that are taken, that are two, or that are files.
 mod addresses;
+/// P21 once more: all that people can do to a server, at full speed.
+mod churn;
 /// P23: clocks that jump.
 mod clocks;
 /// P38 to P42: commands that would reach too many, come too fast, or come when nobody expects them.
@@ -42,11 +49,15 @@ mod framing;
 /// P46 and P47: heads of requests that can be misread, are too large, or never end.
 #[cfg(feature = "course")]
 mod http;
+/// P69 once more: kills at any moment.
+mod kills;
 /// The list of all promises in README.md.
 mod listed;
 /// P53 and P54: names of files from far away, and what was planted in the folder.
 #[cfg(feature = "course")]
 mod names;
+/// P7, P17 and P56 once more, through a network that delays, slices, holds, cuts and resets.
+mod networks;
 /// P62, P64 to P69: signals; figures, files and logs that others could read; the operator's terminal, ends and kills.
 mod operations;
 /// P43 and P44: browsers and TLS clients on the chat's port.
