@@ -79,6 +79,8 @@ impl LineDecoder {
         }
         // A terminator can lie just behind the longest line, a CR before it.
         let window = &input[..input.len().min(line_bytes_max + 2)];
+        // What is behind a line that is too long may not have come yet: no command ends there.
+        let commands_end = input.len().min(line_bytes_max + 1);
         // Less may be shown than before: then it is looked at again.
         let mut from = window.len().min(self.scanned as usize);
         loop {
@@ -92,7 +94,7 @@ impl LineDecoder {
                 0 if at > 0 && window[at - 1] == b'\r' => {
                     return self.line(&window[..at], at + 1, line_bytes_max);
                 }
-                IAC => match telnet::decode(&input[at..]) {
+                IAC => match telnet::decode(&input[at..commands_end]) {
                     // The commands of an unfinished one may come; a line that is full will not wait.
                     Telnet::Incomplete if input.len() <= line_bytes_max => {
                         self.scanned = at as u32;
@@ -232,6 +234,19 @@ mod tests {
         let mut input = vec![0xFF, 0xFA];
         input.resize(40, b'x');
         assert_eq!(decode_all(&[&input, b"\nok\n"], Dialect::Terminal, 16), ["<too long>", "ok"]);
+    }
+
+    #[test]
+    fn a_telnet_command_that_ends_behind_the_longest_line_is_none_however_it_arrives() {
+        for (stream, expected) in [
+            (&b"0\xff\xfa2345\r\0\xff\xf0\nok\n"[..], &["0\\xff\\xfa2345", "\\xff\\xf0", "ok"][..]),
+            (b"0123456\xff\xfd\x06\nok\n", &["<too long>", "ok"]),
+        ] {
+            for pieces in [stream.len(), 9, 2, 1] {
+                let pieces: Vec<&[u8]> = stream.chunks(pieces).collect();
+                assert_eq!(decode_all(&pieces, Dialect::Terminal, 8), expected, "{pieces:?}");
+            }
+        }
     }
 
     proptest! {
