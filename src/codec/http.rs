@@ -215,12 +215,14 @@ impl HeadDecoder {
     fn find<'a>(&mut self, input: &'a [u8]) -> Result<Option<(Head<'a>, usize)>, Malformed> {
         let window = &input[..input.len().min(HTTP_HEAD_BYTES_MAX)];
         debug_assert!(self.line_at <= self.scanned && self.scanned <= window.len());
-        let had_request_line = self.has_request_line;
+        let mut new_request_line = None;
         for at in memchr_iter(b'\n', &window[self.scanned..]).map(|found| self.scanned + found) {
             let line = window[self.line_at..at].strip_suffix(b"\r").ok_or(Malformed::LineEnd)?;
             self.line_at = at + 1;
             if !line.is_empty() {
-                self.has_request_line = true;
+                if !std::mem::replace(&mut self.has_request_line, true) {
+                    new_request_line = Some(&window[..=at]);
+                }
             } else if self.has_request_line {
                 *self = HeadDecoder::default();
                 let head = parse(&window[..=at])?.ok_or(Malformed::RequestLine)?;
@@ -229,9 +231,10 @@ impl HeadDecoder {
             // Empty lines before the request line are to be ignored (RFC 9112, 2.2).
         }
         self.scanned = window.len();
-        if self.has_request_line && !had_request_line {
-            // Who speaks another protocol shall not wait for a deadline to be told.
-            parse(&window[..self.line_at])?;
+        if let Some(request_line) = new_request_line {
+            // Who speaks another protocol shall not wait for a deadline to be told. The fields that are there
+            // wait for the others, so that it makes no difference how many arrive with it.
+            parse(request_line)?;
         }
         // As TLS does, whose hello has no lines.
         let begins_badly =

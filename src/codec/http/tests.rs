@@ -143,6 +143,16 @@ fn what_speaks_another_protocol_is_told_before_its_head_could_end() {
     }
 }
 
+#[test]
+fn a_field_that_is_none_is_told_at_the_end_of_its_head_however_it_arrives() {
+    let input = b"GET / HTTP/1.1\r\nno field\r\n\r\n";
+    let begun = &input[..input.len() - 2];
+    for cuts in [&[][..], &[16], &[4, 20]] {
+        assert_eq!(decode(begun, cuts), (vec![], None), "{cuts:?}");
+        assert_eq!(decode(input, cuts), (vec![], Some(Malformed::Field)), "{cuts:?}");
+    }
+}
+
 /// A head of so many bytes and fields.
 fn sized(bytes: usize, fields: usize) -> Vec<u8> {
     let mut head = b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec();
