@@ -1,0 +1,8 @@
+//! libFuzzer on the target `http_head`.
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| targets::http::head(input));

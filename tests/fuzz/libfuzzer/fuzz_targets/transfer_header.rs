@@ -1,0 +1,8 @@
+//! libFuzzer on the target `transfer_header`.
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| targets::files::header(input));
