@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 mod targets;
 
 /// Mutations that each target is given.
-const MUTATIONS: usize = 3000;
+const MUTATIONS: usize = 2000;
 
 /// As libFuzzer has it (`-max_len`).
 const INPUT_BYTES_MAX: usize = 4096;
