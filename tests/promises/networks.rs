@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::process::Child;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Client, DEADLINE, Server, untimed};
+use crate::harness::{Client, DEADLINE, Server, onepoll, untimed, wait_readable};
 use crate::proxy::{Fate, Proxy, Weather};
 use crate::seeds::{Random, Seed};
 
@@ -81,16 +83,13 @@ impl Host {
 /// A client behind the proxy, which says its lines and reads until the last line, or until it is cut.
 struct Speaker {
     fate: Fate,
-    writer: JoinHandle<()>,
+    /// Gives what it writes to back, for at its end a client leaves.
+    writer: JoinHandle<Box<dyn Write + Send>>,
     reader: JoinHandle<Vec<u8>>,
 }
 
 impl Speaker {
-    fn of(stream: &TcpStream, number: usize, fate: Fate) -> Self {
-        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-        stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
-        let (mut writer, mut reader) =
-            (stream.try_clone().expect("a copy"), stream.try_clone().expect("a copy"));
+    fn of(Ends { mut writer, mut reader }: Ends, number: usize, fate: Fate) -> Self {
         Speaker {
             fate,
             writer: std::thread::spawn(move || {
@@ -98,14 +97,19 @@ impl Speaker {
                     let line = words(number, line) + "\n";
                     if writer.write_all(line.as_bytes()).is_err() {
                         assert!(fate.is_cut(), "{fate:?}: a line is not taken");
-                        return;
+                        break;
                     }
                 }
+                writer
             }),
             reader: std::thread::spawn(move || {
                 let last = format!(": {LAST_LINE}\n");
                 let (mut got, mut chunk) = (Vec::new(), [0; 4096]);
                 while !got.ends_with(last.as_bytes()) {
+                    assert!(
+                        wait_readable(reader.as_fd(), Instant::now() + DEADLINE),
+                        "{fate:?}: nothing came"
+                    );
                     match reader.read(&mut chunk) {
                         Ok(bytes) if bytes > 0 => got.extend_from_slice(&chunk[..bytes]),
                         end => {
@@ -120,10 +124,47 @@ impl Speaker {
     }
 }
 
+trait Source: Read + AsFd + Send {}
+impl<S: Read + AsFd + Send> Source for S {}
+
+/// Both ends of a client: what it says and what it hears.
+struct Ends {
+    writer: Box<dyn Write + Send>,
+    reader: Box<dyn Source>,
+}
+
+impl Ends {
+    /// A bare socket.
+    fn of_socket(address: &str) -> Self {
+        let stream = TcpStream::connect(address).expect("it listens");
+        stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
+        Ends { writer: Box::new(stream.try_clone().expect("a copy")), reader: Box::new(stream) }
+    }
+
+    /// Our own client, in a pipe.
+    fn of_program(address: &str) -> (Self, Program) {
+        let mut child = onepoll(&["chat", "--no-reconnect", address]).spawn().expect("it starts");
+        let (stdin, stdout) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+        (Ends { writer: Box::new(stdin), reader: Box::new(stdout) }, Program(child))
+    }
+}
+
+/// Ends with the test.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// What came to somebody, of all that was to be heard: whole lines in their order, with a mark at each gap that
 /// says how long it is. Returns how many were missed.
 fn check(heard: &[String], got: &[u8], fate: Fate) -> usize {
     let got = std::str::from_utf8(got).expect("lines are UTF-8");
+    // Our own client shows what it has of a line when it is cut.
+    let got = if fate.is_cut() { got.trim_end_matches('\n') } else { got };
     let (lines, torn) = got.rsplit_once('\n').unwrap_or(("", got));
     let (mut index, mut missed) = (0, 0);
     for line in lines.lines() {
@@ -152,21 +193,27 @@ fn talk(arguments: &[&str], weather: Weather, host_lines: usize) -> usize {
     let proxy = Proxy::start(&server.addresses[0], weather, seed.random(0));
     let client = server.join();
     let mut host = Host { client, said: 0, heard: Vec::new(), by_name: BTreeMap::new() };
-    let streams: Vec<TcpStream> =
-        (0..SPEAKERS).map(|_| TcpStream::connect(&proxy.address).expect("it listens")).collect();
-    host.client.ask_until("/who", &format!("-- {} in lobby", SPEAKERS + 1));
-    let speakers = streams.iter().enumerate().map(|(n, stream)| Speaker::of(stream, n, proxy.fate(n)));
-    let speakers: Vec<Speaker> = speakers.collect();
+    // One after the other, for the number of a connection is its place in the order of all.
+    let (mut all_ends, mut programs) = (Vec::new(), Vec::new());
+    for number in 0..SPEAKERS {
+        if number.is_multiple_of(3) {
+            let (ends, program) = Ends::of_program(&proxy.address);
+            all_ends.push(ends);
+            programs.push(program);
+        } else {
+            all_ends.push(Ends::of_socket(&proxy.address));
+        }
+        host.client.ask_until("/who", &format!("-- {} in lobby", number + 2));
+    }
+    let speakers = all_ends.into_iter().enumerate();
+    let speakers: Vec<Speaker> = speakers.map(|(n, ends)| Speaker::of(ends, n, proxy.fate(n))).collect();
     host.say(host_lines);
     proxy.clear_up();
     let fates: Vec<Fate> = speakers.iter().map(|speaker| speaker.fate).collect();
-    let readers: Vec<_> = speakers
+    let (writers, readers): (Vec<_>, Vec<_>) = speakers
         .into_iter()
-        .map(|Speaker { writer, reader, .. }| {
-            writer.join().expect("it says its lines");
-            reader
-        })
-        .collect();
+        .map(|Speaker { writer, reader, .. }| (writer.join().expect("it says its lines"), reader))
+        .unzip();
     while !host.has_heard_all(&fates) {
         host.hear();
     }
@@ -176,6 +223,7 @@ fn talk(arguments: &[&str], weather: Weather, host_lines: usize) -> usize {
     }
     check_said(&host, &fates);
     let got: Vec<Vec<u8>> = readers.into_iter().map(|reader| reader.join().expect("it reads")).collect();
+    drop(writers);
     got.iter().zip(fates).map(|(got, fate)| check(&host.heard, got, fate)).sum()
 }
 

@@ -26,7 +26,12 @@ impl Seed {
 impl Drop for Seed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the same once more: {}={:#018x} cargo test …", self.variable, self.value);
+            let test = std::thread::current();
+            let test = test.name().unwrap_or_default();
+            eprintln!(
+                "the same once more: {}={:#018x} cargo test --test promises {test}",
+                self.variable, self.value
+            );
         }
     }
 }

@@ -19,8 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 #[path = "streams.rs"]
 mod streams;
 
-use streams::wait_readable;
-pub use streams::{DEADLINE, Lines, Stream};
+pub use streams::{DEADLINE, Lines, Stream, wait_readable};
 
 /// No join and leave notices and no history: only what a test itself causes.
 pub const BARE: [&str; 3] = ["--quiet", "--history", "0"];
