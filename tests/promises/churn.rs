@@ -15,20 +15,18 @@ const THREADS: usize = 3;
 /// Visitors at the same time, of each thread.
 const VISITORS: usize = 25;
 /// So small that what grows without bound is soon beyond the ceiling, and that every limit is met.
-const LIMITS: [&str; 12] = [
-    "--max-clients",
-    "80",
-    "--max-rooms",
-    "12",
-    "--log-bytes",
-    "128K",
-    "--private-bytes",
-    "4K",
-    "--rate",
-    "10000:300",
-    "--linger",
-    "0.2",
-];
+const LIMITS: &str =
+    "--max-clients 80 --max-rooms 12 --log-bytes 128K --private-bytes 4K --rate 10000:300 --linger 0.2";
+
+/// The arguments of a server: these limits, and one way or the other of what else can be asked of it.
+fn arguments(mut random: Random) -> Vec<&'static str> {
+    let ways = [
+        ["--slow skip", "--slow close", "--slow wait:0.1"][random.below(3)],
+        ["--coalesce 0", "--coalesce 3"][random.below(2)],
+        ["--send-buffer 32K", "--send-buffer 4K"][random.below(2)],
+    ];
+    LIMITS.split(' ').chain(ways.iter().flat_map(|way| way.split(' '))).collect()
+}
 
 fn duration() -> Duration {
     let seconds = std::env::var("ONEPOLL_SOAK").map_or(10, |text| text.parse().expect("seconds"));
@@ -36,8 +34,8 @@ fn duration() -> Duration {
 }
 
 /// Bytes that the server says it can come to hold.
-fn ceiling_bytes() -> u64 {
-    let (code, page, stderr) = run(command(&[&LIMITS[..], &["--show-limits"]].concat()));
+fn ceiling_bytes(arguments: &[&str]) -> u64 {
+    let (code, page, stderr) = run(command(&[arguments, &["--show-limits"]].concat()));
     assert_eq!(code, 0, "{stderr}");
     let row = page.lines().find(|row| row.contains("at most: ")).expect("the ceiling");
     row.split_whitespace().next().expect("bytes").parse().expect("a number")
@@ -123,8 +121,9 @@ fn accounts(server: &mut Server) -> (u64, u64, u64) {
 #[test]
 fn p21_those_who_come_and_go_at_full_speed_cost_no_memory_no_descriptor_and_nobody_a_message() {
     let seed = Seed::from("ONEPOLL_CHURN_SEED");
-    let ceiling = ceiling_bytes();
-    let mut server = Server::start(&LIMITS);
+    let arguments = arguments(seed.random(THREADS));
+    let ceiling = ceiling_bytes(&arguments);
+    let mut server = Server::start(&arguments);
     let address: SocketAddr = server.addresses[0].parse().expect("a TCP address");
     drop(server.join());
     until("nobody is there", || accounts(&mut server).2 == 0);

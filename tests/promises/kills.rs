@@ -21,9 +21,11 @@ const RECEIVER_KILLS: usize = 60;
 /// Long enough for anything to be under way.
 const MOMENT_US_MAX: usize = 8000;
 
-/// An address of this machine that nobody else uses: while nobody listens there, neither another server nor the
-/// near end of a connection can come to have its port.
-const PLACE: &str = "127.0.69.1:0";
+/// Addresses of this machine that nobody else uses: while nobody listens there, neither another server nor the
+/// near end of a connection can come to have the port.
+const CHAT_PLACE: &str = "127.0.69.1:0";
+#[cfg(feature = "course")]
+const RECEIVER_PLACE: &str = "127.0.69.2:0";
 
 /// Lets it run for so long; it must not end by itself.
 fn run_for(pid: Pid, time: Duration) {
@@ -78,7 +80,7 @@ fn p69_a_chat_that_is_killed_at_any_moment_under_load_starts_again_at_once() {
     let seed = Seed::from("ONEPOLL_KILL_SEED");
     let directory = Directory::new();
     let unix = directory.socket("chat");
-    let tcp = Server::bare(&["--listen", PLACE]).addresses[0].clone();
+    let tcp = Server::bare(&["--listen", CHAT_PLACE]).addresses[0].clone();
     let arguments = [&BARE[..], &["--listen", &tcp, "--listen", &unix, "--rate", "off"]].concat();
     let is_over = AtomicBool::new(false);
     let only_the_socket = || {
@@ -140,7 +142,7 @@ fn p69_a_receiver_that_is_killed_at_any_moment_shows_whole_files_only_and_keeps_
     const SENDERS: usize = 3;
     let seed = Seed::from("ONEPOLL_KILL_SEED");
     let inbox = Inbox::new();
-    let address = inbox.receive(&["--listen", PLACE]).addresses[0].clone();
+    let address = inbox.receive(&["--listen", RECEIVER_PLACE]).addresses[0].clone();
     let content = content(100_000);
     let confirmed = Mutex::new(BTreeSet::new());
     let is_over = AtomicBool::new(false);

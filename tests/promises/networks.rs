@@ -13,7 +13,7 @@ use crate::proxy::{Fate, Proxy, Weather};
 use crate::seeds::{Random, Seed};
 
 const SPEAKERS: usize = 10;
-const LINES_EACH: usize = 60;
+const LINES_EACH: usize = 400;
 const LAST_LINE: &str = "that was all";
 
 /// What a speaker says as its line of this number: whatever is torn, mixed up or made up is none.
@@ -248,7 +248,7 @@ fn check_said(host: &Host, fates: &[Fate]) {
 fn p17_through_a_bad_network_everyone_reads_whole_messages_in_order_and_is_told_of_every_gap() {
     let weather = Weather { hold: DEADLINE, up_bytes: 2000..15_000, down_bytes: 2000..50_000 };
     // Who is held is so until the host has said several times as much as the log and all buffers hold.
-    let missed = talk(&["--log-bytes", "512K"], weather, 4000);
+    let missed = talk(&["--log-bytes", "2M"], weather, 7000);
     assert!(missed > 0, "nobody was held long enough to miss something");
 }
 

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 use crate::seeds::Random;
 
 /// What befalls a connection.
@@ -85,7 +87,7 @@ impl Proxy {
     /// One in front of a server's TCP address.
     pub fn start(server: &str, weather: Weather, mut random: Random) -> Self {
         let server: SocketAddr = server.parse().expect("a TCP address");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listener = listen().expect("a free port");
         let address = listener.local_addr().expect("bound").to_string();
         let (sky, is_over) = (Arc::new(Sky::default()), Arc::new(AtomicBool::new(false)));
         let first_fate = random.below(Fate::ALL.len());
@@ -128,10 +130,24 @@ fn fate_of(first_fate: usize, number: usize) -> Fate {
     Fate::ALL[(first_fate + number) % Fate::ALL.len()]
 }
 
-/// With little room, so that who is held is held by the server, not in the kernel's buffers.
-fn connect(server: SocketAddr) -> std::io::Result<TcpStream> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(server), socket2::Type::STREAM, None)?;
+/// A socket with little room, so that who is held is held by the other side, not in the kernel's buffers.
+fn socket() -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_recv_buffer_size(4096)?;
+    // As on a real network: on loopback a segment has 64 KiB, and the buffer of who sends it room for forty.
+    socket.set_tcp_mss(1400)?;
+    Ok(socket)
+}
+
+fn listen() -> std::io::Result<TcpListener> {
+    let socket = socket()?;
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    socket.listen(16)?;
+    Ok(socket.into())
+}
+
+fn connect(server: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = socket()?;
     socket.connect(&server.into())?;
     Ok(socket.into())
 }
