@@ -2,7 +2,7 @@
 #![no_main]
 
 #[allow(dead_code)]
-#[path = "../../targets.rs"]
+#[path = "../../targets/mod.rs"]
 mod targets;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| targets::recording::recording(input));
