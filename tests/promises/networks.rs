@@ -276,7 +276,7 @@ fn p56_through_a_bad_network_a_visible_file_is_whole_and_one_that_is_resumed_arr
         let content = content(600_000 + number);
         let name = format!("file-{number}");
         let path = put(&directory, &name, &content);
-        let proxy = Proxy::start(&server.addresses[0], weather.clone(), random.clone());
+        let proxy = Proxy::start(&server.addresses[0], weather.clone(), Random::new(random.next()));
         let mut failed = 0;
         for attempt in 0..=TRIES {
             let is_last = attempt == TRIES;

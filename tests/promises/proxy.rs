@@ -170,10 +170,9 @@ fn carry_both(
             fate,
             turn_bytes: (!fate.is_cut() || is_up == is_up_cut).then_some(turn_bytes),
             hold: weather.hold,
-            random: random.clone(),
+            random: Random::new(random.next()),
             sky: Arc::clone(sky),
         };
-        random.next();
         std::thread::spawn(move || way.carry());
     }
 }

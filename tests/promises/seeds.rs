@@ -37,7 +37,6 @@ impl Drop for Seed {
 }
 
 /// splitmix64 (Steele, Lea, Flood: Fast Splittable PRNGs, 2014).
-#[derive(Clone)]
 pub struct Random(u64);
 
 impl Random {
