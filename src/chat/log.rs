@@ -296,6 +296,34 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_taken_in_few_steps_each_as_large_as_what_is_there() {
+        let mut log = Log::new(1 << 20);
+        let (mut bytes_steps, mut marks_steps) = (0, 0);
+        for _ in 0..50_000 {
+            let (bytes, marks) = (log.bytes.capacity(), log.marks.capacity());
+            log.append(Kind::Message, &[b"0123456789\n"]);
+            bytes_steps += usize::from(log.bytes.capacity() != bytes);
+            marks_steps += usize::from(log.marks.capacity() != marks);
+        }
+        assert!(bytes_steps <= 20 && marks_steps <= 20, "{bytes_steps}, {marks_steps}");
+    }
+
+    #[test]
+    fn memory_is_given_back_only_where_less_than_a_quarter_is_in_use() {
+        let mut log = Log::new(1 << 12);
+        for _ in 0..256 {
+            log.append(Kind::Message, &[b"0123456\n"]);
+        }
+        let (bytes, marks) = (log.bytes.capacity(), log.marks.capacity());
+        log.trim_to_messages(bytes.div_ceil(4 * 8).max(marks.div_ceil(4)) as u64);
+        log.shrink();
+        assert_eq!((log.bytes.capacity(), log.marks.capacity()), (bytes, marks));
+        log.trim_to_messages(8);
+        log.shrink();
+        assert!(log.bytes.capacity() < bytes / 4 && log.marks.capacity() < marks / 4);
+    }
+
+    #[test]
     fn a_place_inside_a_record_rounds_up_to_the_next() {
         let mut log = Log::new(100);
         for word in ["one", "two", "three"] {
