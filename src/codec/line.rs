@@ -190,7 +190,7 @@ mod tests {
         seen
     }
 
-    const SAMPLES: [(&[u8], &[&str]); 7] = [
+    const SAMPLES: [(&[u8], &[&str]); 9] = [
         (b"hello\nworld\r\n", &["hello", "world"]),
         (b"a\r\0b\0c\nlast", &["a", "b\\x00c", "last last"]),
         ("你好\n再见".as_bytes(), &["\\xe4\\xbd\\xa0\\xe5\\xa5\\xbd", "last \\xe5\\x86\\x8d\\xe8\\xa7\\x81"]),
@@ -198,6 +198,11 @@ mod tests {
         (b"0123456789abcdef\r\nmuch too long a line, to the end", &["0123456789abcdef", "<too long>"]),
         (b"\n\r\n\xff\xf4\xff\xfd\x06hi\n", &["", "", "<reply [ff, fc, 6]>", "\\xff\\xf4\\xff\\xfd\\x06hi"]),
         (b"caf\xff\nx\n", &["caf\\xff", "x"]),
+        (b"0123456789abcdefghi\n0123456789abcdefX\nok\n", &["<too long>", "<too long>", "ok"]),
+        (
+            b"0123456789abcdefghi\n\xff\xfd\x06hi\n",
+            &["<too long>", "<reply [ff, fc, 6]>", "\\xff\\xfd\\x06hi"],
+        ),
     ];
 
     #[test]
