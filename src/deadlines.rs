@@ -102,4 +102,18 @@ mod tests {
         assert!(deadlines.heap.len() <= 2 * PRUNE_LENGTH_MIN);
         assert!(deadlines.heap.iter().any(|Reverse((_, key))| *key == 7));
     }
+    #[test]
+    fn those_that_are_meant_are_looked_at_a_few_times_only() {
+        let mut deadlines = Deadlines::new();
+        let looked_at = std::cell::Cell::new(0);
+        for n in 0..100_000_u32 {
+            deadlines.set(at(1000), n);
+            deadlines.prune(|_| {
+                looked_at.set(looked_at.get() + 1);
+                true
+            });
+        }
+        assert_eq!(deadlines.heap.len(), 100_000);
+        assert!(looked_at.get() <= 2 * 100_000, "{}", looked_at.get());
+    }
 }
