@@ -46,6 +46,12 @@ impl<K: Ord + Copy> Deadlines<K> {
         self.heap.pop().map(|Reverse((_, key))| key)
     }
 
+    /// All of them, leftovers included, in no order.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn iter(&self) -> impl Iterator<Item = &K> {
+        self.heap.iter().map(|Reverse((_, key))| key)
+    }
+
     /// How many there are, leftovers included.
     #[cfg(test)]
     pub fn count(&self) -> usize {

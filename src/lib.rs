@@ -19,6 +19,8 @@
 //!     connection.
 //! 11. [`recording`]: a run of the loop as a file, and again from that file.
 //! 12. [`cli`]: arguments, messages to people, exit codes.
+//! 13. `simulation`: the loop and its programs over a simulated system, checked after each turn; `sabotage`:
+//!     defects that it must find. Both are for tests alone.
 //!
 //! Arrows point down only: `cli` may use everything, the programs the engine's contract, the codecs and the
 //! limits, the loop the contract and the limits. `tests/architecture.rs` holds the code to it. Without the
@@ -47,8 +49,11 @@ pub mod output_queues;
 #[cfg(feature = "course")]
 pub mod progress;
 pub mod recording;
+mod sabotage;
 #[cfg(feature = "course")]
 pub mod servers;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 pub mod socketserver;
 pub mod stats;
 

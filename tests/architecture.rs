@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom. `cli` and `main` may use all.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 21] = [
     (
         "lib",
         &[
@@ -29,7 +29,9 @@ const LAYERS: [(&str, &[&str]); 19] = [
             "output_queues",
             "progress",
             "recording",
+            "sabotage",
             "servers",
+            "simulation",
             "socketserver",
             "stats",
         ],
@@ -46,15 +48,32 @@ const LAYERS: [(&str, &[&str]); 19] = [
             "input_texts",
             "output_queues",
             "progress",
+            "sabotage",
             "socketserver",
         ],
     ),
     ("socketserver", &["engine", "event_loop", "codec", "limits", "deadlines", "output_queues"]),
     ("recording", &["engine", "event_loop", "codec", "limits"]),
-    ("chat", &["engine", "codec", "limits", "deadlines", "log_window", "memory", "metrics"]),
+    ("chat", &["engine", "codec", "limits", "deadlines", "log_window", "memory", "metrics", "sabotage"]),
     ("stats", &["engine", "codec", "limits", "metrics"]),
     ("clients", &["engine", "codec", "limits", "deadlines", "output_queues", "progress"]),
-    ("event_loop", &["engine", "limits", "deadlines", "log_window", "memory"]),
+    ("event_loop", &["engine", "limits", "deadlines", "log_window", "memory", "sabotage"]),
+    (
+        "simulation",
+        &[
+            "chat",
+            "codec",
+            "engine",
+            "event_loop",
+            "limits",
+            "memory",
+            "progress",
+            "sabotage",
+            "servers",
+            "socketserver",
+        ],
+    ),
+    ("sabotage", &[]),
     ("codec", &["limits"]),
     ("engine", &["limits"]),
     ("deadlines", &["engine", "limits"]),

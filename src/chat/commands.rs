@@ -170,6 +170,8 @@ impl Chat {
         self.named = None;
         let rooms: Vec<_> = session.memberships().map(|membership| membership.room).collect();
         self.journal.renamed(now, id, &before, name);
+        #[cfg(any(test, feature = "simulation"))]
+        self.hint(super::Hint::Renamed(id, name.into()));
         self.tell(id, &format!("you are now {name}"));
         for room in rooms {
             let people = self.rooms.get(room.index()).map_or(0, |room| room.people());

@@ -237,10 +237,9 @@ impl Chat {
     /// A console that watches sees rooms that are made later, too.
     pub(super) fn watch_new_room(&mut self, room: RoomId) {
         if let Some(console) = self.console
-            && self
-                .sessions
-                .get(console)
-                .is_some_and(|session| session.is_watching && session.membership(room).is_none())
+            && self.sessions.get(console).is_some_and(|session| {
+                session.is_watching && !session.is_leaving && session.membership(room).is_none()
+            })
         {
             self.enter(console, room);
         }

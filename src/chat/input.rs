@@ -5,6 +5,7 @@ use ::log::debug;
 use crate::codec::line::Decoded;
 use crate::codec::text;
 use crate::engine::{Action, ConnectionId, Now, Reason};
+use crate::sabotage::sabotaged;
 
 use super::limit::Limit;
 use super::session::Pause;
@@ -23,7 +24,7 @@ impl Chat {
     /// Handles the lines in `bytes` until one has to wait; returns the bytes that are done with.
     pub(super) fn take_input(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) -> usize {
         let dialect = self.config.dialect();
-        let line_bytes_max = self.config.line_bytes_max;
+        let line_bytes_max = self.config.line_bytes_max + usize::from(sabotaged!(LineTooLong));
         let mut done = 0;
         while let Some(session) = self.sessions.get_mut(id) {
             if session.is_leaving {
@@ -201,7 +202,9 @@ impl Chat {
         session.pause = Pause::Rate;
         self.counters.limits_met.count(Limit::Rate);
         self.journal.paced(now, session);
-        self.deadlines.set(now.moment + std::time::Duration::from_nanos(excess_ns), Timer::Refill(id));
+        if !sabotaged!(ForgetRefill) {
+            self.deadlines.set(now.moment + std::time::Duration::from_nanos(excess_ns), Timer::Refill(id));
+        }
         Flow::Wait
     }
 
@@ -216,6 +219,8 @@ impl Chat {
         if session.is_leaving {
             return;
         }
+        #[cfg(any(test, feature = "simulation"))]
+        self.hint(super::Hint::Left(id, reason));
         self.leave_rooms(now, id, reason);
         if let Some(session) = self.sessions.get_mut(id) {
             session.is_leaving = true;

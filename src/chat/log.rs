@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 
 use crate::engine::Output;
 use crate::limits;
+use crate::sabotage::sabotaged;
 
 /// What a record is, for history and for counting what was missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +123,9 @@ impl Log {
         while (self.bytes.len() + length > self.bytes_max || self.marks.len() >= self.records_max)
             && !self.marks.is_empty()
         {
+            self.drop_oldest();
+        }
+        if sabotaged!(TrimOneMore) && self.marks.len() > 3 {
             self.drop_oldest();
         }
         // Grown by doubling up to the bound, and never past it.

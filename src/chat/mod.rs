@@ -20,6 +20,8 @@ pub mod room;
 pub mod room_id;
 pub mod session;
 
+#[cfg(any(test, feature = "simulation"))]
+mod check;
 mod commands;
 mod console;
 mod input;
@@ -41,7 +43,10 @@ use crate::engine::{
 };
 use crate::limits;
 use crate::metrics::Turns;
+use crate::sabotage::sabotaged;
 
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use check::{Hint, Hinted};
 use closes::Met;
 use config::Config;
 use journal::Journal;
@@ -95,6 +100,9 @@ pub struct Chat {
     counters: Counters,
     journal: Journal,
     began_unix_s: Option<i64>,
+    /// What an oracle cannot know by itself, since it was last asked for.
+    #[cfg(any(test, feature = "simulation"))]
+    hints: Vec<Hinted>,
 }
 
 /// What a deadline is for.
@@ -213,6 +221,8 @@ impl Chat {
             counters: Counters::default(),
             journal: Journal::default(),
             began_unix_s: None,
+            #[cfg(any(test, feature = "simulation"))]
+            hints: Vec::new(),
         }
     }
 
@@ -275,7 +285,7 @@ impl Chat {
         self.actions.push_back(Action::Stop(self.config.drain));
         let is_told = |session: &&Session| !session.is_console() && !session.is_leaving;
         let ids: Vec<ConnectionId> = self.sessions.iter().filter(is_told).map(|session| session.id).collect();
-        for id in &ids {
+        for id in ids.iter().filter(|_| !sabotaged!(SkipDrain)) {
             self.tell_politely(*id, "the server is closing");
             self.leave(now, *id, Reason::ServerClosing);
         }
@@ -403,7 +413,7 @@ impl Engine for Chat {
         if let Some(block) = AddressBlock::of(session.peer)
             && let Some(count) = self.addresses.get_mut(&block)
         {
-            *count -= 1;
+            *count -= usize::from(!sabotaged!(ForgetAddress));
             if *count == 0 {
                 self.addresses.remove(&block);
             }

@@ -6,6 +6,7 @@
 //! socket cut in two: the log may drop that record before the socket has room.
 
 use crate::engine::{ConnectionId, Now, Output, Written};
+use crate::sabotage::sabotaged;
 
 use super::limit::Limit;
 use super::log::{Cursor, Log};
@@ -90,7 +91,7 @@ impl Chat {
                 stop = item.due.filter(|(room, offset)| {
                     session.membership(*room).is_some_and(|membership| membership.cursor.offset < *offset)
                 });
-                if stop.is_none() {
+                if stop.is_none() || sabotaged!(ReplyOutOfOrder) {
                     match &item.content {
                         Content::Text(_) => return Offered::Text,
                         Content::Span(_) => match self.next_of_span(now, id) {
@@ -136,9 +137,7 @@ impl Chat {
         if cursor.offset < log.base().offset {
             let base = log.base();
             session.membership_mut(room)?.cursor = base;
-            let skips = session.extras.iter().flat_map(|extras| extras.skips.iter());
-            let own: u64 =
-                skips.filter(|skip| skip.room == room).map(|skip| skip.messages_before_base(log)).sum();
+            let own = session.extras.as_mut().map_or(0, |extras| lose_skips(extras, room, log));
             self.tell_missed(now, id, room, (base.messages - cursor.messages).saturating_sub(own));
             return None;
         }
@@ -188,12 +187,12 @@ impl Chat {
     /// Tells a slow reader, before anything that comes after, how much it missed.
     fn tell_missed(&mut self, now: Now, id: ConnectionId, room: RoomId, messages: u64) {
         // What was lost may have been notices, which are no messages.
-        if messages == 0 {
+        if messages == 0 || sabotaged!(ForgetGap) {
             return;
         }
         self.counters.missed += messages;
         self.counters.limits_met.count(Limit::ReaderLag);
-        let missed = render::count(messages, "message");
+        let missed = render::count(messages + u64::from(sabotaged!(MiscountGap)), "message");
         let place = match self.rooms.get(room.index()) {
             Some(other) if room != self.first_room => format!(" in {}", other.name),
             _ => String::new(),
@@ -218,13 +217,19 @@ impl Chat {
             }
             Offered::Log { room, from, to } if bytes > 0 => {
                 let Some(log) = self.rooms.get(room.index()).map(|room| &room.log) else { return };
-                let (cursor, rest) = split_at(log, from + bytes as u64, to);
+                let written = if sabotaged!(AdvanceByOffered) { to } else { from + bytes as u64 };
+                let (cursor, rest) = split_at(log, written, to);
                 if let Some(membership) = session.membership_mut(room) {
                     self.counters.deliveries += cursor.messages - membership.cursor.messages;
                     membership.cursor = cursor;
                 }
-                if let Some(rest) = rest {
-                    session.extras_mut().outbox.push_front(rest);
+                if let Some(rest) = rest.filter(|_| !sabotaged!(DropTornRest)) {
+                    let outbox = &mut session.extras_mut().outbox;
+                    if sabotaged!(ReplyInsideRecord) {
+                        outbox.push_text(None, &rest);
+                    } else {
+                        outbox.push_front(rest);
+                    }
                 }
             }
             Offered::Span { room, from, to } if bytes > 0 => {
@@ -276,7 +281,7 @@ impl Chat {
         session.settle();
         self.resume_reader(id);
         let Some(session) = self.sessions.get_mut(id) else { return };
-        if !std::mem::replace(&mut session.is_lagging, false) {
+        if !std::mem::replace(&mut session.is_lagging, false) || sabotaged!(ForgetFollow) {
             return;
         }
         let places: Vec<_> = session.memberships().map(|m| (m.room, m.index)).collect();
@@ -304,6 +309,21 @@ impl Chat {
     }
 }
 
+/// Forgets the skips, or their parts, that fell off the log. Returns the messages in them: nobody missed those,
+/// they were not due.
+fn lose_skips(extras: &mut Extras, room: RoomId, log: &Log) -> u64 {
+    let base = log.base();
+    let mut lost = 0;
+    for skip in extras.skips.iter_mut().filter(|skip| skip.room == room && skip.from < base.offset) {
+        let before = skip.messages_before_base(log);
+        lost += before;
+        skip.messages -= before;
+        skip.from = base.offset;
+    }
+    extras.skips.retain(|skip| skip.room != room || skip.to > base.offset);
+    lost
+}
+
 /// Where reading `room` has to stop: at its end, or where the outbox's turn comes.
 fn limit_of(room: RoomId, end: u64, stop: Option<(RoomId, u64)>) -> u64 {
     match stop {
@@ -322,7 +342,7 @@ fn split_at(log: &Log, offset: u64, to: u64) -> (Cursor, Option<Vec<u8>>) {
 
 /// The first stretch of `from..to` that the session is sent: what it skips is left out and forgotten.
 fn clip(extras: &mut Extras, room: RoomId, from: u64, to: u64) -> (u64, u64) {
-    extras.skips.retain(|skip| skip.room != room || skip.to > from);
+    extras.skips.retain(|skip| skip.room != room || skip.to > from && !sabotaged!(ForgetSkip));
     match extras.skips.iter().find(|skip| skip.room == room) {
         Some(Skip { from: skip_from, to: skip_to, .. }) if *skip_from <= from => (to.min(*skip_to), to),
         Some(Skip { from: skip_from, .. }) => (from, to.min(*skip_from)),

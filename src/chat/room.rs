@@ -322,6 +322,29 @@ impl Room {
         slow
     }
 
+    /// Whose spans read this log, and how many.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn pins(&self) -> impl Iterator<Item = (&ConnectionId, &usize)> {
+        self.pins.iter()
+    }
+
+    /// What this file's head says must hold.
+    ///
+    /// # Errors
+    /// The first thing that does not.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.unvisited > self.following || self.following > self.members.len() {
+            let Room { unvisited, following, .. } = self;
+            return Err(format!("I12: {unvisited} unvisited of {following} of {}", self.members.len()));
+        }
+        let is_overtaken = self.flush == Flush::Idle && self.log.base().offset > self.flushed;
+        if self.flushed > self.log.end().offset || self.following > 0 && is_overtaken {
+            return Err(format!("I11: flushed up to {}, kept from {:?}", self.flushed, self.log.base()));
+        }
+        Ok(())
+    }
+
     /// Drops what nobody needs any more, where everyone has everything.
     pub fn trim(&mut self, history_messages: u64) {
         if self.flush == Flush::Idle && self.lagging().is_empty() && self.pins.is_empty() {

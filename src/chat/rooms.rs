@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::engine::{ConnectionId, Moment, Now, Reason};
 use crate::limits;
+use crate::sabotage::sabotaged;
 
 use super::closes::Met;
 use super::config::SlowPolicy;
@@ -62,7 +63,7 @@ impl Chat {
         room.remove(membership.index, &mut self.sessions);
         let Some(session) = self.sessions.get_mut(id) else { return };
         let end = room.log.end();
-        let due_to = if keeps_unread { end } else { membership.cursor };
+        let due_to = if keeps_unread && !sabotaged!(DropUnreadOnLeave) { end } else { membership.cursor };
         if session.extras.is_some() || membership.cursor.offset < due_to.offset {
             let Extras { outbox, skips, .. } = session.extras_mut();
             let skips_here: Vec<Skip> = skips.iter().filter(|skip| skip.room == room_id).copied().collect();
@@ -97,7 +98,9 @@ impl Chat {
         {
             self.leave_room(now, id, room, is_due);
         }
-        if let Some(nick) = self.sessions.get(id).and_then(|session| session.nick()) {
+        if let Some(nick) = self.sessions.get(id).and_then(|session| session.nick())
+            && !sabotaged!(KeepNick)
+        {
             self.names.release(nick, id);
         }
     }
@@ -180,7 +183,10 @@ impl Chat {
                 last.messages += skip.messages;
             }
             // Who has that many may as well read a notice of what it did itself.
-            _ if skip.messages == 0 && has_many => {}
+            _ if skip.messages == 0 && has_many => {
+                #[cfg(any(test, feature = "simulation"))]
+                self.hint(super::Hint::NotSkipped);
+            }
             _ => skips.push_back(skip),
         }
     }
@@ -237,7 +243,7 @@ impl Chat {
     /// The room may have space: its waiting senders try again, in their order.
     pub(super) fn resume_waiting(&mut self, room_id: RoomId) {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
-        if room.waiting.is_empty() {
+        if room.waiting.is_empty() || sabotaged!(ForgetWaiting) {
             return;
         }
         if let Some((_, length)) = room.wait {
@@ -274,6 +280,12 @@ impl Chat {
         let is_leaving = session.is_leaving;
         // Nobody waits any longer for what it has not read.
         let spans = session.extras.as_mut().map_or(Vec::new(), |extras| extras.outbox.drop_spans());
+        if is_leaving && !spans.is_empty() {
+            #[cfg(any(test, feature = "simulation"))]
+            self.hint(super::Hint::Dropped(id));
+            self.counters.limits_met.count(Limit::Slow);
+            self.tell(id, "you read too slowly: the rest of what was said is dropped (--slow)");
+        }
         for room in spans {
             self.unpin(now.moment, id, room);
         }
@@ -311,6 +323,8 @@ impl Chat {
         let keeps_rolls = room.is_behind_with_announcements();
         if !keeps_rolls {
             self.close_rolls(room_id);
+            #[cfg(any(test, feature = "simulation"))]
+            self.hint_of(room_id, super::Hint::Rolled);
         }
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return false };
         let mut pending = std::mem::take(&mut room.announcements).into_iter();
@@ -326,6 +340,8 @@ impl Chat {
             room.append(announcement.kind, &[announcement.text.as_bytes()]);
             let to = room.log.end().offset;
             self.counters.records += 1;
+            #[cfg(any(test, feature = "simulation"))]
+            self.hint_of(room_id, |room| super::Hint::Announced(room, announcement.text.as_bytes().into()));
             if let Some(id) = announcement.except
                 && self.sessions.get(id).is_some_and(|session| session.membership(room_id).is_some())
             {
@@ -454,6 +470,8 @@ impl Chat {
             }
         }
         debug_assert_ne!(&*room.name, FIRST_ROOM);
+        #[cfg(any(test, feature = "simulation"))]
+        self.hint(super::Hint::Forgot(room.name.clone()));
         self.room_ids.remove(&room.name);
         self.walking.retain(|walking| *walking != room_id);
         self.announcing.retain(|announcing| *announcing != room_id);

@@ -10,10 +10,11 @@ use super::io::Io;
 use super::{EventLoop, Timer, shortage};
 use crate::engine::{Endpoint, Engine, ListenerId, Now, Peer, Reason};
 use crate::limits;
+use crate::sabotage::sabotaged;
 
 impl<I: Io, E: Engine> EventLoop<I, E> {
     pub(super) fn accept(&mut self, now: Now, index: usize) {
-        for _ in 0..limits::ACCEPTS_PER_TURN_MAX {
+        for _ in 0..self.budgets.accepts {
             let listening = &mut self.listeners[index];
             if !listening.is_ready || listening.is_paused {
                 return;
@@ -39,7 +40,9 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                     listening.is_paused = true;
                     listening.was_paused = true;
                     warn!("accept: {error}: trying again in {} ms", limits::ACCEPT_RETRY.as_millis());
-                    self.deadlines.set(now.moment + limits::ACCEPT_RETRY, Timer::Accept(index));
+                    if !sabotaged!(ForgetAcceptRetry) {
+                        self.deadlines.set(now.moment + limits::ACCEPT_RETRY, Timer::Accept(index));
+                    }
                     if let Some(shortage) = shortage(&error) {
                         self.report.shortages[shortage as usize] += 1;
                         if is_lasting {
@@ -49,6 +52,9 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                     return;
                 }
             }
+        }
+        if sabotaged!(ForgetNewcomers) {
+            self.listeners[index].is_ready = false;
         }
     }
 
@@ -66,7 +72,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     fn turn_away(&mut self, now: Now, index: usize) {
         let listener = ListenerId::new(index);
         let mut refused = 0;
-        while refused < limits::ACCEPTS_PER_TURN_MAX {
+        while refused < self.budgets.accepts {
             let Ok(stream) = self.io.accept_on_reserve(&mut self.listeners[index].listener) else { break };
             self.io.refuse(stream, self.engine.full_notice(listener));
             refused += 1;

@@ -12,6 +12,7 @@ use super::io::Io;
 use super::{End, EventLoop, Timer};
 use crate::engine::{ConnectionId, Engine, Now, Reason};
 use crate::limits;
+use crate::sabotage::sabotaged;
 
 /// How long a close waits for the peer to take what is due to it. What it did not take by then is cut off,
 /// and the peer sees that: its connection is reset.
@@ -37,12 +38,15 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         if connection.serial != id.serial() || connection.state != State::Open {
             return;
         }
+        if sabotaged!(CloseWithoutFlush) {
+            return self.close(id.slot(), Some(reason));
+        }
         connection.state = State::Closing;
         connection.reason = reason;
         connection.has_taken = false;
         self.inputs.remove(&id.slot());
         // A loop that stops has a deadline for all.
-        if self.stop_at.is_none() {
+        if self.stop_at.is_none() && !sabotaged!(ForgetLinger) {
             self.deadlines.set(now.moment + self.linger.duration(), Timer::Linger(id));
         }
         self.engine.handle_writable(id);
@@ -151,8 +155,10 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         if connection.state == State::Closed {
             return;
         }
-        // A peer that hangs up on a close that it was told of is no further news.
-        if connection.state == State::Open || reason == Some(Reason::LingerExpired) {
+        // A peer that hangs up on a close that it was told of is no further news; that it did not get what
+        // was due to it is.
+        let is_cut = matches!(reason, Some(Reason::LingerExpired | Reason::SystemError));
+        if connection.state == State::Open || is_cut {
             connection.reason = reason.unwrap_or(Reason::EndOfInput);
         }
         connection.state = State::Closed;

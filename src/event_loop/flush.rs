@@ -11,13 +11,14 @@ use super::io::Io;
 use super::{EventLoop, Timer, shortage};
 use crate::engine::{ConnectionId, Engine, Now, Reason, Written};
 use crate::limits;
+use crate::sabotage::sabotaged;
 
 impl<I: Io, E: Engine> EventLoop<I, E> {
     pub(super) fn flush_ready(&mut self, now: Now) {
         for id in std::mem::take(&mut self.over_budget) {
             self.engine.handle_writable(id);
         }
-        for _ in 0..limits::FLUSHES_PER_TURN_MAX {
+        for _ in 0..self.budgets.flushes {
             let Some(id) = self.engine.poll_ready(now) else { return };
             if matches!(self.state_of(id), Some(State::Open | State::Closing)) {
                 self.flush(now, id);
@@ -31,11 +32,11 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         if connection.is_datagram {
             return self.send_datagrams(now, id);
         }
-        for _ in 0..limits::CONNECTION_WRITES_PER_TURN_MAX {
+        for _ in 0..self.budgets.connection_writes {
             let output = self.engine.poll_output(now, id);
             let offered = output.len();
             if offered == 0 {
-                if connection.is_blocked {
+                if connection.is_blocked && !sabotaged!(NeverDisarm) {
                     connection.is_blocked = false;
                     self.set_interest(slot);
                 }
@@ -54,13 +55,18 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                     self.engine.handle_written(now, id, bytes, Written::All);
                 }
                 // A short write says that the socket is full, as WouldBlock does.
-                Ok(bytes) if bytes > 0 => return self.block(now, id, bytes),
+                Ok(bytes) if bytes > 0 => {
+                    let bytes = if sabotaged!(CountAllAsWritten) { offered } else { bytes };
+                    return self.block(now, id, bytes);
+                }
                 Ok(_) => return self.close(slot, Some(Reason::Reset)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return self.block(now, id, 0),
                 Err(error) if shortage(&error).is_some() => {
                     // The socket may have room: then no event will come, so a deadline has to.
-                    self.retry_write(now, id);
+                    if !sabotaged!(ForgetWriteRetry) {
+                        self.retry_write(now, id);
+                    }
                     return self.block(now, id, 0);
                 }
                 Err(error) => return self.close(slot, Some(reason_of(&error))),
@@ -82,7 +88,9 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                 self.watch_stall(now, id);
             }
             // Asking has the system look at once: room that came since the write is told too.
-            self.set_interest(id.slot());
+            if !sabotaged!(NeverArm) {
+                self.set_interest(id.slot());
+            }
         }
     }
 
@@ -99,6 +107,8 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         let wants_write = connection.wants_write();
         if let Err(error) = self.io.set_interest(&mut connection.stream, slot, wants_write) {
             warn!("connection: cannot be watched: {error}");
+            // An end of the stream would say that it was given all that is due.
+            self.io.abort(&mut connection.stream);
             self.close(slot, Some(Reason::SystemError));
         }
     }

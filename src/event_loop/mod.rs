@@ -9,6 +9,8 @@
 
 mod accept;
 pub mod address;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) mod check;
 mod close;
 mod connection;
 mod datagram;
@@ -33,6 +35,7 @@ use crate::engine::{
 };
 use crate::limits;
 use crate::log_window::LogWindow;
+use crate::sabotage::sabotaged;
 
 pub use close::Linger;
 use connection::{Connection, State};
@@ -70,6 +73,7 @@ pub struct EventLoop<I: Io, E> {
     /// The same for datagrams, which come whole or torn; empty until there is a socket for them.
     datagram_scratch: Box<[u8]>,
     linger: Linger,
+    budgets: Budgets,
     next_serial: u32,
     /// What the turn under way did until now.
     report: TurnReport,
@@ -79,6 +83,37 @@ pub struct EventLoop<I: Io, E> {
     end: Option<End>,
     /// Of the datagram sockets, which are removed with the loop.
     files: Vec<io::SocketFile>,
+}
+
+/// How much of each kind of work is done in one turn; what is left over is done in the next. All are at
+/// least 1. The defaults are the limits of the same names, which tell why.
+#[derive(Clone, Copy, Debug)]
+pub struct Budgets {
+    /// Connections accepted from one listener.
+    pub accepts: usize,
+    /// Reads from one connection.
+    pub connection_reads: usize,
+    /// Reads from all connections.
+    pub reads: usize,
+    /// Bytes of one read.
+    pub read_bytes: usize,
+    /// Connections that are written to.
+    pub flushes: usize,
+    /// Writes to one connection.
+    pub connection_writes: usize,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Budgets {
+            accepts: limits::ACCEPTS_PER_TURN_MAX,
+            connection_reads: limits::CONNECTION_READS_PER_TURN_MAX,
+            reads: limits::READS_PER_TURN_MAX,
+            read_bytes: limits::READ_BYTES_MAX,
+            flushes: limits::FLUSHES_PER_TURN_MAX,
+            connection_writes: limits::CONNECTION_WRITES_PER_TURN_MAX,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -110,6 +145,12 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     /// A loop without connections. `linger` bounds how long a close waits for the peer.
     #[must_use]
     pub fn new(io: I, engine: E, linger: Linger) -> Self {
+        Self::with_budgets(io, engine, linger, Budgets::default())
+    }
+
+    /// The same with other budgets.
+    #[must_use]
+    pub fn with_budgets(io: I, engine: E, linger: Linger, budgets: Budgets) -> Self {
         EventLoop {
             io,
             engine,
@@ -121,9 +162,10 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             over_budget: Vec::new(),
             closed: Vec::new(),
             deadlines: Deadlines::new(),
-            scratch: vec![0; limits::READ_BYTES_MAX].into_boxed_slice(),
+            scratch: vec![0; budgets.read_bytes].into_boxed_slice(),
             datagram_scratch: Box::default(),
             linger,
+            budgets,
             next_serial: 1,
             report: TurnReport::default(),
             slow_turns: LogWindow::default(),
@@ -231,7 +273,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         events.clear();
         match self.io.poll(&mut events, timeout) {
             // The next turn computes what is left of the timeout.
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted && !sabotaged!(FailOnInterrupt) => {}
             polled => polled?,
         }
         let now = self.io.now();
@@ -423,7 +465,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
 
     fn state_of(&self, id: ConnectionId) -> Option<State> {
         let connection = self.connections.get(id.slot())?;
-        (connection.serial == id.serial()).then_some(connection.state)
+        (connection.serial == id.serial() || sabotaged!(ForgetGeneration)).then_some(connection.state)
     }
 
     fn end_of(&mut self, now: Now) -> Option<End> {

@@ -9,14 +9,14 @@ use super::close::reason_of;
 use super::connection::State;
 use super::io::Io;
 use crate::engine::{Engine, Now};
-use crate::limits;
+use crate::sabotage::sabotaged;
 
 /// Kept input below which its memory is not worth giving back, nor taking in smaller pieces.
 pub(super) const KEPT_BYTES_MIN: usize = 256;
 
 impl<I: Io, E: Engine> EventLoop<I, E> {
     pub(super) fn read_pending(&mut self, now: Now) {
-        let mut reads_left = limits::READS_PER_TURN_MAX;
+        let mut reads_left = self.budgets.reads;
         // Who is put back goes behind those who have not had their turn.
         for _ in 0..self.pending.len() {
             if reads_left == 0 {
@@ -37,13 +37,13 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             if self.inputs.contains_key(&slot) && self.engine.wants_input(id) {
                 self.offer(now, slot, 0);
             }
-            for _ in 0..limits::CONNECTION_READS_PER_TURN_MAX {
+            for _ in 0..self.budgets.connection_reads {
                 if !self.read_once(now, slot) {
                     break;
                 }
                 reads_left = reads_left.saturating_sub(1);
             }
-            if self.may_read(slot) {
+            if self.may_read(slot) && !sabotaged!(ForgetPending) {
                 self.make_pending(id);
             }
             self.deliver_eof(now, slot);
@@ -80,7 +80,8 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             Ok(bytes) => {
                 self.report.read_bytes += bytes;
                 let is_short = bytes < self.scratch.len();
-                if is_short && !connection.is_read_closed && self.io.short_read_drains(&connection.stream) {
+                let is_last = connection.is_read_closed && !sabotaged!(LoseEndAfterShortRead);
+                if is_short && !is_last && self.io.short_read_drains(&connection.stream) {
                     connection.is_readable = false;
                 }
                 connection.has_sent = true;
@@ -142,7 +143,8 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             return;
         }
         let rest = self.inputs.get(&slot).map_or(&[][..], Vec::as_slice);
-        if self.engine.wants_input(id) && self.engine.handle_eof(now, id, rest) {
+        let is_told = self.engine.wants_input(id) && self.engine.handle_eof(now, id, rest);
+        if is_told || sabotaged!(LoseEndWhilePaused) {
             connection.knows_eof = true;
             self.inputs.remove(&slot);
         }

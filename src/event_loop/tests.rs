@@ -265,6 +265,18 @@ fn one_who_leaves_is_awaited_for_no_longer_than_the_linger() {
 }
 
 #[test]
+fn who_cannot_be_watched_any_more_sees_that_something_is_missing() {
+    let (net, mut event_loop) = world();
+    let ann = net.connect();
+    settle(&mut event_loop);
+    net.give_room(ann, 1);
+    net.with(ann, |socket| socket.interest_error = Some(ENOBUFS));
+    net.send(ann, b"byeq");
+    settle(&mut event_loop);
+    assert!(net.with(ann, |socket| socket.is_gone && socket.is_aborted && !socket.fin_sent));
+}
+
+#[test]
 fn one_who_leaves_and_reads_slowly_gets_all_where_only_a_stall_counts() {
     for (linger, is_patient) in [(Linger::InAll(LINGER), false), (Linger::Stalled(LINGER), true)] {
         let net = Virtual::default();

@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::codec::transfer::Answer;
 use crate::engine::{AddressBlock, Peer, Reason};
 use crate::progress::Progress;
+use crate::sabotage::sabotaged;
 use crate::socketserver::{Dispatch, Handler, Request};
 
 use folder::{Conflict, Folder};
@@ -137,14 +138,17 @@ impl<F: Folder> Sender<F> {
         let result = step(&mut self.transfer, receiver, caller);
         request.send(self.transfer.take_said().as_bytes());
         if self.transfer.is_over() {
-            self.place = None;
+            let place = self.place.take();
+            if sabotaged!(ForgetPlace) {
+                std::mem::forget(place);
+            }
             request.close();
             if receiver.settings.is_once && receiver.last.is_some() {
                 request.server().shutdown();
             }
         } else {
             let patience = self.transfer.patience(receiver.settings.idle);
-            request.set_timeout(Some(patience.unwrap_or(NEXT_TURN)));
+            request.set_timeout((!sabotaged!(ForgetIdle)).then_some(patience.unwrap_or(NEXT_TURN)));
         }
         result
     }

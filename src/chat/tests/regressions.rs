@@ -236,6 +236,26 @@ fn own_lines_are_not_missed_without_echo() {
 }
 
 #[test]
+fn own_lines_that_fell_off_are_left_out_of_one_gap_alone() {
+    let config = Config { echo: false, log_bytes_max: 4000, line_bytes_max: 300, ..quiet() };
+    let mut world = World::new(config);
+    let (ann, bob) = (world.connect(), world.connect());
+    world.take(ann);
+    for _ in 0..2 {
+        world.give_room(ann, 0);
+        world.send(bob, "one\n");
+        world.settle();
+        fill(&mut world, ann, 100);
+        // The gap is noted, and nothing is written.
+        world.give_room(ann, 0);
+        world.settle();
+    }
+    world.open_wide(ann);
+    world.settle();
+    assert_eq!(world.take(ann), "-- you missed 1 message --\n-- you missed 1 message --\n");
+}
+
+#[test]
 fn a_long_first_line_of_a_person_is_no_http() {
     let mut world = World::new(quiet());
     let ann = world.connect();
@@ -402,4 +422,45 @@ fn who_is_closed_behind_the_log_does_not_miss_its_own_words() {
         got.lines().find_map(|line| line.strip_prefix("-- you missed ")?.strip_suffix(" messages --"));
     assert_eq!(missed.and_then(|count| count.parse().ok()), Some(500 - kept), "{kept} kept:\n{got}");
     assert!(!got.contains("own"), "{got}");
+}
+
+#[test]
+fn who_leaves_and_is_not_waited_for_is_told_that_the_rest_is_dropped() {
+    let patience = Duration::from_secs(2);
+    let mut world = World::new(Config { log_bytes_max: 100, slow: SlowPolicy::Wait(patience), ..quiet() });
+    let (ann, slow) = (world.connect(), world.connect());
+    world.take(slow);
+    world.give_room(slow, 0);
+    world.send(ann, &(0..30).map(|n| format!("m{n:02}\n")).collect::<String>());
+    world.settle();
+    world.send(slow, "quit\n");
+    world.settle();
+    world.advance(patience);
+    world.settle();
+    assert!(world.chat.wants_input(ann), "nobody is waited for any more");
+    world.open_wide(slow);
+    world.settle();
+    let rest = world.take(slow);
+    assert!(
+        rest.contains("-- you read too slowly: the rest of what was said is dropped (--slow) --"),
+        "{rest}"
+    );
+}
+
+#[test]
+fn a_console_that_ended_is_no_member_of_rooms_that_are_made_later() {
+    let mut world = World::new(Config { notices: false, rate: None, ..Config::default() });
+    let console = world.connect_from(Peer::Console).expect("the console is let in");
+    let ann = world.connect();
+    world.send(console, "watch\n");
+    world.give_room(console, 0);
+    world.send(ann, "hello\n");
+    world.settle();
+    assert!(world.chat.handle_eof(world.now, console, b""));
+    world.act();
+    world.send(ann, "/join red\n");
+    world.settle();
+    assert_eq!(world.chat.check(world.now.moment), Ok(()));
+    world.chat.handle_closed(world.now, console, Reason::EndOfInput);
+    assert_eq!(world.chat.check(world.now.moment), Ok(()));
 }

@@ -42,6 +42,7 @@ pub(super) struct Socket {
     pub(super) is_aborted: bool,
     pub(super) error: Option<i32>,
     pub(super) write_errors: VecDeque<i32>,
+    pub(super) interest_error: Option<i32>,
     pub(super) reads: usize,
     pub(super) writes: usize,
     /// Datagrams that wait, or what receiving fails with.
@@ -228,6 +229,9 @@ impl Io for Virtual {
     fn set_interest(&mut self, stream: &mut usize, _slot: usize, wants_write: bool) -> io::Result<()> {
         let mut net = self.0.borrow_mut();
         let socket = net.sockets.get_mut(stream).expect("it connected");
+        if let Some(code) = socket.interest_error {
+            return Err(os_error(code));
+        }
         socket.wants_write = wants_write;
         if wants_write && socket.room > 0 {
             net.tell_socket(*stream, |event| event.is_writable = true);

@@ -17,6 +17,7 @@ use super::transfer::Caller;
 use crate::codec::text::describe;
 use crate::codec::transfer::{Answer, HASH_BYTES, Header, check_time_max, name};
 use crate::limits;
+use crate::sabotage::sabotaged;
 
 /// A file whose header came.
 #[derive(Debug)]
@@ -68,6 +69,7 @@ impl<F: Folder> Receiver<F> {
     /// What a header begins, or why it is refused, which is settled before there is room made for any byte.
     pub(super) fn body_of(&mut self, caller: Caller, header: &Header) -> Result<Body<F::Part>, String> {
         let name = name::clean(&header.name).ok_or("the filename leaves no name that can be used here")?;
+        let name = if sabotaged!(HonourName) { header.name.clone() } else { name };
         let bytes_max = self.settings.file_bytes_max.unwrap_or(u64::MAX);
         if let Some(bytes) = header.bytes.filter(|bytes| *bytes > bytes_max) {
             return Err(format!("{name}: {bytes} bytes, and at most {bytes_max} are taken (--max-size)"));
@@ -79,14 +81,19 @@ impl<F: Folder> Receiver<F> {
         // Where that cannot be had, the file begins anew and is not kept.
         let kept = header.resume.as_ref().and_then(|identity| self.kept_part(&name, header.bytes?, identity));
         let kept_bytes = kept.as_ref().map_or(0, |(_, bytes)| *bytes);
-        let free_bytes =
-            self.folder.free_bytes().map_err(|error| cannot("cannot see what is free", error))?;
         let needed_bytes = header.bytes.unwrap_or(0).saturating_sub(kept_bytes);
-        if needed_bytes > free_bytes {
+        let refusal = match self.folder.free_bytes() {
+            Ok(free_bytes) if needed_bytes <= free_bytes => None,
+            Ok(free_bytes) => {
+                Some(format!("{name}: no room: {needed_bytes} bytes are to come, {free_bytes} are free"))
+            }
+            Err(error) => Some(cannot("cannot see what is free", error)),
+        };
+        if let Some(why) = refusal {
             if let Some((part, _)) = kept.filter(|(_, bytes)| *bytes > 0) {
                 self.folder.keep(part);
             }
-            return Err(format!("{name}: no room: {needed_bytes} bytes are to come, {free_bytes} are free"));
+            return Err(why);
         }
         let is_resumable = kept.is_some();
         let warning = if header.bytes.is_none() {
@@ -214,7 +221,7 @@ impl<P> Body<P> {
             Offer::Settled => {}
             Offer::Made(hash) => match input.split_first_chunk::<HASH_BYTES>() {
                 None => return Ok(Taken::Part(0)),
-                Some((front, _)) if *front == *hash.as_bytes() => {
+                Some((front, _)) if *front == *hash.as_bytes() || sabotaged!(TakeUpAnything) => {
                     self.offer = Offer::Settled;
                     decided_bytes = HASH_BYTES;
                 }
@@ -256,7 +263,7 @@ impl<P> Body<P> {
             return Ok(Taken::Part(0));
         };
         self.write(folder)?;
-        if *trailer != *self.hasher.finalize().as_bytes() {
+        if *trailer != *self.hasher.finalize().as_bytes() && !sabotaged!(PublishUnchecked) {
             return Err("the bytes do not have the hash that follows them: they changed on their way".into());
         }
         all_of(rest)
@@ -269,6 +276,10 @@ impl<P> Body<P> {
         while !unwritten.is_empty() {
             match folder.write(&mut self.part, self.hashed, unwritten) {
                 Ok(0) => return Err("cannot write: the disk takes nothing".into()),
+                Ok(_) if sabotaged!(CountUnwritten) => {
+                    self.hashed += unwritten.len() as u64;
+                    unwritten = &[];
+                }
                 Ok(bytes) => {
                     self.hashed += bytes as u64;
                     unwritten = &unwritten[bytes..];

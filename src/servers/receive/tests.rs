@@ -16,6 +16,8 @@ struct Memory {
     /// Bytes that a write takes at most.
     write_bytes_max: usize,
     free_bytes: u64,
+    /// Whether it can be seen how many are free.
+    knows_free_bytes: bool,
     /// Parts that are still to be had.
     descriptors: usize,
     /// Whether kept parts can be read.
@@ -32,7 +34,7 @@ impl Folder for Memory {
     type Part = Part;
 
     fn free_bytes(&self) -> io::Result<u64> {
-        Ok(self.free_bytes)
+        if self.knows_free_bytes { Ok(self.free_bytes) } else { Err(io::Error::from(rustix::io::Errno::IO)) }
     }
 
     fn has(&self, name: &str) -> bool {
@@ -112,6 +114,7 @@ fn receiver() -> Receiver<Memory> {
     let folder = Memory {
         write_bytes_max: usize::MAX,
         free_bytes: 1 << 40,
+        knows_free_bytes: true,
         descriptors: 10,
         is_readable: true,
         ..Memory::default()
@@ -429,6 +432,11 @@ fn what_is_there_is_kept_until_the_sender_decided() {
     let mut line = Line::new();
     line.send(&mut receiver, &header.encode());
     assert!(line.failure().contains("150000 bytes are to come, 1000 are free"));
+    assert_eq!(receiver.folder.kept.len(), 1);
+    receiver.folder.knows_free_bytes = false;
+    let mut line = Line::new();
+    line.send(&mut receiver, &header.encode());
+    assert!(line.failure().contains("cannot see what is free"));
     assert_eq!(receiver.folder.kept.len(), 1);
 }
 

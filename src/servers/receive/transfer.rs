@@ -10,6 +10,7 @@ use super::body::{Body, Taken};
 use super::folder::Folder;
 use crate::codec::transfer::{self, Answer, Decoded, Header};
 use crate::engine::{Now, Peer};
+use crate::sabotage::sabotaged;
 
 /// Whose call it is, and when.
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +127,10 @@ impl<F: Folder> Transfer<F> {
     /// The sender is gone, or is sent away: what is there of the file is kept, if it may be continued.
     pub(super) fn cut(&mut self, receiver: &mut Receiver<F>, caller: Caller, why: &str) {
         match mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Body(body) if body.total().is_none() && sabotaged!(PublishCut) => {
+                let (what, result) = body.publish(&mut receiver.folder, receiver.settings.on_conflict);
+                self.close(receiver, caller, &what, result);
+            }
             Stage::Body(body) => {
                 let (what, why) = body.cut(&mut receiver.folder, why);
                 self.close(receiver, caller, &what, Err(why));
@@ -167,6 +172,12 @@ impl<F: Folder> Transfer<F> {
 
     fn fail(&mut self, receiver: &mut Receiver<F>, caller: Caller, why: &str) {
         let what = match mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Body(body) if sabotaged!(KeepRefused) => body.cut(&mut receiver.folder, why).0,
+            Stage::Body(body) if sabotaged!(ForgetPart) => {
+                let what = body.what().into();
+                mem::forget(body);
+                what
+            }
             Stage::Body(body) => body.into_what(),
             _ => caller.peer.to_string(),
         };
@@ -190,6 +201,8 @@ impl<F: Folder> Transfer<F> {
             Err(why) => Err(format!("{what}: {why}")),
         };
         receiver.progress.end(caller.now, caller.number, how);
-        self.said += &result.unwrap_or_else(Answer::Failed).encode();
+        if result.is_ok() || !sabotaged!(ForgetFailure) {
+            self.said += &result.unwrap_or_else(Answer::Failed).encode();
+        }
     }
 }

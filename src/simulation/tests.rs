@@ -1,0 +1,207 @@
+//! Seeds: those that failed once, many others, and those that find each sabotage.
+//!
+//! `ONEPOLL_SIM_SEEDS=100000 ONEPOLL_SIM_BASE=0x7000 cargo test --profile simulation --lib simulation` runs more
+//! and other ones, and `ONEPOLL_SIM_SEED=0x1f cargo test --lib simulation::tests::one_seed -- --nocapture` one again, in words.
+
+use std::collections::BTreeMap;
+
+use super::plan::{Fault, Plan};
+use super::{Outcome, isolation, run, shrink, tell};
+use crate::sabotage::{self, Sabotage};
+
+/// Seeds that failed once: one in a line, in hexadecimal, with what was wrong.
+const CORPUS: &str = include_str!("seeds.txt");
+
+/// Seeds of a run of the tests.
+const SEEDS: u64 = 2000;
+
+/// Within how many seeds each sabotage must be found.
+const SABOTAGE_SEEDS_MAX: u64 = 5000;
+
+pub(super) fn seed_of(text: &str) -> u64 {
+    u64::from_str_radix(text.trim_start_matches("0x"), 16).expect("a seed is a number in hexadecimal")
+}
+
+/// The first of the seeds: the same for everyone, so that who tests a change tests the change; others are
+/// asked for.
+pub(super) fn base() -> u64 {
+    std::env::var("ONEPOLL_SIM_BASE").map_or(1, |base| seed_of(&base))
+}
+
+/// How many seeds to run, of which `usual` are enough for a run of the tests.
+pub(super) fn count(usual: u64) -> u64 {
+    let count = std::env::var("ONEPOLL_SIM_SEEDS").ok();
+    count.map_or(usual, |text| text.parse().expect("ONEPOLL_SIM_SEEDS is a number"))
+}
+
+/// Runs a seed, and tells what is wrong with it, if anything is.
+fn hold(seed: u64) -> Outcome {
+    let outcome = run(&Plan::draw(seed), false);
+    if outcome.failure.is_some() {
+        let command = "cargo test --lib simulation::tests::one_seed -- --nocapture";
+        panic!("{}\nagain: ONEPOLL_SIM_SEED={seed:#x} {command}", tell(seed));
+    }
+    outcome
+}
+
+/// All outcomes of so many seeds, two at a time.
+pub(super) fn hold_all(
+    base: u64,
+    count: u64,
+    hold: fn(u64) -> Outcome,
+) -> (u64, BTreeMap<&'static str, u64>) {
+    let halves: Vec<_> = (0..2)
+        .map(|half| {
+            std::thread::spawn(move || {
+                let mut sometimes = BTreeMap::new();
+                let mut turns = 0;
+                for seed in (half..count).step_by(2).map(|n| base.wrapping_add(n)) {
+                    let outcome = hold(seed);
+                    turns += outcome.turns;
+                    for (what, often) in outcome.sometimes {
+                        *sometimes.entry(what).or_insert(0) += often;
+                    }
+                }
+                (turns, sometimes)
+            })
+        })
+        .collect();
+    let mut all = (0, BTreeMap::new());
+    for half in halves {
+        let (turns, sometimes) = half.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        all.0 += turns;
+        for (what, often) in sometimes {
+            *all.1.entry(what).or_insert(0) += often;
+        }
+    }
+    all
+}
+
+#[test]
+fn seeds_that_failed_once_hold() {
+    for line in CORPUS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        hold(seed_of(line.split_whitespace().next().unwrap_or_default()));
+    }
+}
+
+#[test]
+fn seeds_hold_and_everything_happens_sometimes() {
+    let (base, count) = (base(), count(SEEDS));
+    let (turns, sometimes) = hold_all(base, count, hold);
+    eprintln!("{count} seeds from {base:#x}: {turns} turns; {sometimes:#?}");
+    if count >= SEEDS {
+        // A fault that never strikes, or a close that never comes, would prove nothing.
+        let faults = Fault::ALL.iter().map(|fault| fault.name());
+        for what in faults.chain(MUST_HAPPEN) {
+            assert!(sometimes.contains_key(what), "never in {count} seeds: {what}");
+        }
+    }
+}
+
+const MUST_HAPPEN: [&str; 16] = [
+    "closed: quit",
+    "closed: end of input",
+    "closed: reset",
+    "closed: kicked",
+    "closed: idle",
+    "closed: too slow",
+    "closed: wrong protocol",
+    "closed: server closing",
+    "closed: linger expired",
+    "closed: system error",
+    "refused: server full",
+    "refused: address full",
+    "turned away on the reserve",
+    "ended: done",
+    "ended: overdue",
+    "signal",
+];
+
+#[test]
+fn one_who_misbehaves_changes_nothing_for_the_others() {
+    for seed in (0..SEEDS / 100).map(|n| base().wrapping_add(n * 104_729)) {
+        if let Err(what) = isolation::check(seed) {
+            panic!("seed {seed:#x}: {what}");
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in (0..40).map(|n| base().wrapping_add(n * 7919)) {
+        let plan = Plan::draw(seed);
+        let (once, again) = (run(&plan, false), run(&plan, true));
+        assert_eq!((once.hash, once.turns), (again.hash, again.turns), "seed {seed:#x}");
+    }
+}
+
+#[test]
+fn one_seed() {
+    if let Ok(seed) = std::env::var("ONEPOLL_SIM_SEED") {
+        let told = tell(seed_of(&seed));
+        eprintln!("{told}");
+        assert!(told.contains("all holds"), "it failed");
+    }
+}
+
+/// The first seed that shows the defect, and as what.
+fn found(defect: Sabotage, run: fn(u64) -> Outcome) -> Option<(u64, String)> {
+    (0..SABOTAGE_SEEDS_MAX).find_map(|seed| {
+        let outcome = sabotage::with(defect, || run(seed));
+        Some((seed, outcome.failure?.what))
+    })
+}
+
+/// Each of these defects fails some seed.
+pub(super) fn find_all(defects: &'static [Sabotage], run: fn(u64) -> Outcome) {
+    // What is found by a panic is told by it, too.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let half = |half: usize| {
+        std::thread::spawn(move || -> Vec<_> {
+            let defects = defects.iter().skip(half).step_by(2);
+            defects.map(|defect| (defect, found(*defect, run))).collect()
+        })
+    };
+    let halves = [half(0), half(1)];
+    let found = halves.into_iter().flat_map(|half| half.join().expect("what is found is no panic here"));
+    let found: Vec<_> = found.collect();
+    std::panic::set_hook(hook);
+    let mut missed = Vec::new();
+    for (defect, found) in found {
+        match found {
+            Some((seed, what)) => eprintln!("{defect:?}: seed {seed}: {what}"),
+            None => missed.push(defect),
+        }
+    }
+    assert!(missed.is_empty(), "not found in {SABOTAGE_SEEDS_MAX} seeds: {missed:?}");
+}
+
+fn run_seed(seed: u64) -> Outcome {
+    run(&Plan::draw(seed), false)
+}
+
+#[test]
+fn every_sabotage_is_found() {
+    find_all(&Sabotage::ALL, run_seed);
+}
+
+#[test]
+fn a_failure_is_shrunk_to_what_it_needs() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let (seed, what) = found(Sabotage::ForgetAcceptRetry, run_seed).expect("it is found");
+    let plan = Plan::draw(seed);
+    let invariant = what.split(':').next().expect("it has a number").to_string();
+    let (shrunk, failure) = sabotage::with(Sabotage::ForgetAcceptRetry, || {
+        let shrunk = shrink(&plan, &invariant);
+        let failure = run(&shrunk, true).failure;
+        (shrunk, failure)
+    });
+    std::panic::set_hook(hook);
+    let failure = failure.expect("it fails still");
+    assert_eq!(failure.invariant(), invariant);
+    assert!(failure.events.contains("accept"), "{failure}");
+    let people = |plan: &Plan| plan.people.iter().flatten().count();
+    assert!(people(&shrunk) < people(&plan) && shrunk.steps < plan.steps, "{shrunk:?}");
+}

@@ -1,0 +1,102 @@
+//! Seeds of transfers: those that failed once, many others, and those that find each sabotage of the receiver.
+//!
+//! `ONEPOLL_SIM_SEEDS=100000 cargo test --profile simulation --lib simulation::transfers` runs more seeds,
+//! and `ONEPOLL_SIM_SEED=0x1f cargo test --lib simulation::transfers::tests::one_seed -- --nocapture` one again,
+//! in words.
+
+use super::super::tests::{base, count, find_all, hold_all, seed_of};
+use super::plan::{DiskFault, Plan};
+use super::senders::FAILURES;
+use super::{Outcome, run, tell};
+use crate::sabotage::Sabotage;
+
+/// Seeds that failed once: one in a line, in hexadecimal, with what was wrong.
+const CORPUS: &str = include_str!("seeds.txt");
+
+/// Fresh seeds of a run of the tests.
+const SEEDS: u64 = 400;
+
+/// The first seeds of all, which show that everything happens sometimes, whatever the others are.
+const FIRST_SEEDS: u64 = 400;
+
+fn run_seed(seed: u64) -> Outcome {
+    run(&Plan::draw(seed), false)
+}
+
+/// Runs a seed, and tells what is wrong with it, if anything is.
+fn hold(seed: u64) -> Outcome {
+    let outcome = run_seed(seed);
+    if outcome.failure.is_some() {
+        let command = "cargo test --lib simulation::transfers::tests::one_seed -- --nocapture";
+        panic!("{}\nagain: ONEPOLL_SIM_SEED={seed:#x} {command}", tell(seed));
+    }
+    outcome
+}
+
+#[test]
+fn seeds_of_transfers_that_failed_once_hold() {
+    for line in CORPUS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        hold(seed_of(line.split_whitespace().next().unwrap_or_default()));
+    }
+}
+
+#[test]
+fn seeds_of_transfers_hold() {
+    let (base, count) = (base(), count(SEEDS));
+    let (turns, sometimes) = hold_all(base, count, hold);
+    eprintln!("{count} seeds from {base:#x}: {turns} turns; {sometimes:#?}");
+    assert!(!sometimes.contains_key("failed: otherwise"), "somebody failed for a reason of no name");
+}
+
+#[test]
+fn everything_happens_sometimes_to_a_transfer() {
+    let (_, sometimes) = hold_all(0, FIRST_SEEDS, hold);
+    // A fault that never strikes, or an answer that nobody gets, would prove nothing.
+    let faults = DiskFault::ALL.iter().map(|fault| fault.name());
+    let failures = FAILURES.iter().map(|(_, name)| *name);
+    for what in faults.chain(failures).chain(MUST_HAPPEN) {
+        assert!(sometimes.contains_key(what), "never in {FIRST_SEEDS} seeds: {what}");
+    }
+}
+
+const MUST_HAPPEN: [&str; 16] = [
+    "answer: done",
+    "answer: done, an empty file",
+    "answer: done, under another name",
+    "answer: done, and nothing continued",
+    "answer: nothing is there",
+    "answer: something is there",
+    "answer: its hash",
+    "disk: a part is held",
+    "disk: no room for a write",
+    "visible: in place of another",
+    "visible: under a number",
+    "once: received",
+    "once: failed",
+    "ended: done",
+    "ended: overdue",
+    "signal",
+];
+
+#[test]
+fn the_same_seed_is_the_same_run_of_transfers() {
+    for seed in (0..40).map(|n| base().wrapping_add(n * 7919)) {
+        let plan = Plan::draw(seed);
+        let (once, again) = (run(&plan, false), run(&plan, true));
+        assert_eq!((once.hash, once.turns), (again.hash, again.turns), "seed {seed:#x}");
+    }
+}
+
+#[test]
+fn one_seed() {
+    if let Ok(seed) = std::env::var("ONEPOLL_SIM_SEED") {
+        let told = tell(seed_of(&seed));
+        eprintln!("{told}");
+        assert!(told.contains("all holds"), "it failed");
+    }
+}
+
+#[test]
+fn every_sabotage_of_the_receiver_is_found() {
+    find_all(&Sabotage::OF_RECEIVER, run_seed);
+}
