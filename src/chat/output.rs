@@ -147,9 +147,16 @@ impl Chat {
             None => (cursor.offset, limit),
         };
         if from > cursor.offset {
-            session.membership_mut(room)?.cursor = log.cursor_at(from);
+            let passed = log.cursor_at(from);
+            session.membership_mut(room)?.cursor = passed;
             if let Some(extras) = &mut session.extras {
                 extras.skips.retain(|skip| skip.room != room || skip.to > from);
+                // A reply can be due in the middle of a skip: what lies before it must not be left out of a
+                // gap again.
+                for skip in extras.skips.iter_mut().filter(|skip| skip.room == room && skip.from < from) {
+                    skip.messages = skip.messages.saturating_sub(passed.messages - cursor.messages);
+                    skip.from = from;
+                }
             }
             return None;
         }

@@ -464,3 +464,20 @@ fn a_console_that_ended_is_no_member_of_rooms_that_are_made_later() {
     world.chat.handle_closed(world.now, console, Reason::EndOfInput);
     assert_eq!(world.chat.check(world.now.moment), Ok(()));
 }
+
+#[test]
+fn own_lines_before_a_reply_are_not_left_out_of_a_gap_behind_it() {
+    let mut world = World::new(Config { echo: false, log_bytes_max: 100, ..quiet() });
+    let (ann, slow) = (world.connect(), world.connect());
+    world.take(slow);
+    world.give_room(slow, 0);
+    // One stretch of the log that is not sent, with a reply due in its middle.
+    world.send(slow, "a\n/ping\nb\n");
+    world.settle();
+    world.send(ann, &(0..30).map(|n| format!("m{n:02}\n")).collect::<String>());
+    world.settle();
+    world.open_wide(slow);
+    world.settle();
+    let kept: String = (18..30).map(|n| format!("ack m{n:02}\n")).collect();
+    assert_eq!(world.take(slow), format!("-- pong --\n-- you missed 18 messages --\n{kept}"));
+}
