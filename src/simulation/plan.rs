@@ -2,6 +2,8 @@
 //! plain data, so that one that fails can be shrunk: a fault, a person or half of the steps are taken
 //! away, and if it still fails, they had no part in it.
 
+mod bytes;
+
 use std::time::Duration;
 
 use jiff::tz::TimeZone;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::plan::{Fault, Plan};
+use super::random::Random;
 use super::{Outcome, isolation, run, shrink, tell};
 use crate::sabotage::{self, Sabotage};
 
@@ -116,6 +117,29 @@ const MUST_HAPPEN: [&str; 16] = [
     "ended: overdue",
     "signal",
 ];
+
+/// What libFuzzer found, and some plans of any bytes; `tests/fuzz/targets/core.rs` is the same for libFuzzer.
+#[test]
+fn plans_out_of_bytes_hold() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/core");
+    let entries = std::fs::read_dir(corpus).expect("the corpus is there");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    let mut inputs: Vec<Vec<u8>> =
+        paths.iter().map(|path| std::fs::read(path).expect("a file of the corpus")).collect();
+    let mut random = Random::new(0, "bytes", 0);
+    inputs.extend((0..count(SEEDS / 10)).map(|_| {
+        let length = random.log_between(8, 120);
+        (0..length).map(|_| random.draw() as u8).collect()
+    }));
+    for input in inputs {
+        let plan = Plan::from_bytes(&input);
+        if run(&plan, false).failure.is_some() {
+            let failure = run(&plan, true).failure;
+            panic!("bytes {input:?}: {plan:#?}\n{}", failure.expect("the same plan is the same run"));
+        }
+    }
+}
 
 #[test]
 fn one_who_misbehaves_changes_nothing_for_the_others() {

@@ -2,6 +2,9 @@
 //! hold. The smoke test calls them, and so does libFuzzer (`libfuzzer/Cargo.toml` tells how); they use nothing but
 //! the public interface, and judge by other means than the code under test.
 
+/// The loop and the chat.
+#[cfg(feature = "simulation")]
+pub mod core;
 /// File names and headers of transfers.
 #[cfg(feature = "course")]
 pub mod files;
@@ -27,6 +30,8 @@ pub const ALL: &[Target] = &[
     #[cfg(feature = "course")]
     ("file_name", files::name),
     ("recording", recording::recording),
+    #[cfg(feature = "simulation")]
+    ("core", core::core),
 ];
 
 /// The input in pieces: `choice` says how large, 0: one byte each.
