@@ -9,6 +9,8 @@
 //! [`transfers`] is the same for the receiver of files, over a simulated disk.
 //!
 //! None of this is in the program: it is compiled for tests, and with the feature `simulation`.
+// A simulation that cannot be set up is no result.
+#![allow(clippy::panic)]
 
 pub mod isolation;
 mod measured;
