@@ -168,13 +168,11 @@ struct World {
     model: Model,
     accepted: usize,
     closed: usize,
-    /// When the end was asked for.
-    stop_began: Option<Moment>,
     /// Bytes that the loop and the chat hold, and may hold.
     held_bytes: i64,
     held_bytes_max: i64,
-    /// Everyone read already when it was.
-    was_calm_before_stop: bool,
+    /// Once the end was asked for: whether everyone read already.
+    was_calm_before_stop: Option<bool>,
 }
 
 impl World {
@@ -211,10 +209,9 @@ impl World {
             model,
             accepted: 0,
             closed: 0,
-            stop_began: None,
             held_bytes: taken.bytes,
             held_bytes_max,
-            was_calm_before_stop: false,
+            was_calm_before_stop: None,
         }
     }
 
@@ -320,9 +317,8 @@ impl World {
                 Seen::Refused { reason, .. } => {
                     self.network.borrow_mut().sometimes(reason_name(*reason));
                 }
-                Seen::Signal if self.stop_began.is_none() => {
-                    self.stop_began = Some(now.moment);
-                    self.was_calm_before_stop = self.network.borrow().is_calm;
+                Seen::Signal => {
+                    self.was_calm_before_stop.get_or_insert(self.network.borrow().is_calm);
                 }
                 _ => {}
             }
@@ -388,7 +384,7 @@ impl World {
         if end == End::Done && self.event_loop.open_connections() > 0 {
             return Err("I16: it ended as done, with open connections".into());
         }
-        if self.was_calm_before_stop && end != End::Done {
+        if self.was_calm_before_stop == Some(true) && end != End::Done {
             return Err(format!("I16: everyone reads, and it ended as {end:?}"));
         }
         Ok(())
@@ -427,12 +423,20 @@ fn reason_name(reason: crate::engine::Reason) -> &'static str {
 /// What became of a seed, in words: the smallest plan that fails as it does, and the last of its events.
 #[must_use]
 pub fn tell(seed: u64) -> String {
-    let plan = Plan::draw(seed);
-    let outcome = run(&plan, true);
+    tell_by(seed, &Plan::draw(seed), run, shrink)
+}
+
+fn tell_by<P: fmt::Debug>(
+    seed: u64,
+    plan: &P,
+    run: fn(&P, bool) -> Outcome,
+    shrink: fn(&P, &str) -> P,
+) -> String {
+    let outcome = run(plan, true);
     let Some(failure) = outcome.failure else {
         return format!("seed {seed:#x}: all holds: {} turns, hash {:016x}", outcome.turns, outcome.hash);
     };
-    let shrunk = shrink(&plan, failure.invariant());
+    let shrunk = shrink(plan, failure.invariant());
     let again = run(&shrunk, true).failure.unwrap_or(failure);
     format!("seed {seed:#x}: {shrunk:#?}\n{again}")
 }

@@ -229,7 +229,7 @@ impl Plan {
         let mut random = Random::new(seed, "plan", 0);
         let faults = Faults::draw(&mut Random::new(seed, "faults", 0));
         let config = draw_config(&mut Random::new(seed, "config", 0));
-        let budgets = draw_budgets(&mut Random::new(seed, "budgets", 0));
+        let budgets = draw_budgets(&mut Random::new(seed, "budgets", 0), 1..=512);
         let people = (0..random.between(1, 7)).map(|_| Some(draw_character(&mut random))).collect();
         let steps = random.log_between(20, 400) as u32;
         let has_operator = random.chance(400);
@@ -335,7 +335,8 @@ fn draw_config(random: &mut Random) -> Config {
     }
 }
 
-fn draw_budgets(random: &mut Random) -> Budgets {
+/// Budgets, of which a read has so many bytes.
+pub(super) fn draw_budgets(random: &mut Random, read_bytes: std::ops::RangeInclusive<u64>) -> Budgets {
     if random.chance(400) {
         return Budgets::default();
     }
@@ -343,7 +344,7 @@ fn draw_budgets(random: &mut Random) -> Budgets {
         accepts: random.log_between(1, 64) as usize,
         connection_reads: random.between(1, 4) as usize,
         reads: random.log_between(1, 64) as usize,
-        read_bytes: random.log_between(1, 512) as usize,
+        read_bytes: random.log_between(*read_bytes.start(), *read_bytes.end()) as usize,
         flushes: random.log_between(2, 64) as usize,
         connection_writes: random.between(1, 16) as usize,
     }

@@ -23,7 +23,7 @@ use std::rc::Rc;
 use super::network::Network;
 use super::observed::Log;
 use super::system::{Descriptor, Simulated};
-use super::{Outcome, TURNS_MAX, conclude, shrink_by};
+use super::{Outcome, TURNS_MAX, conclude, shrink_by, tell_by};
 use crate::engine::{Engine, Peer};
 use crate::event_loop::{End, EventLoop};
 use crate::limits;
@@ -80,14 +80,7 @@ pub fn shrink(plan: &Plan, invariant: &str) -> Plan {
 /// What became of a seed, in words: the smallest plan that fails as it does, and the last of its events.
 #[must_use]
 pub fn tell(seed: u64) -> String {
-    let plan = Plan::draw(seed);
-    let outcome = run(&plan, false);
-    let Some(failure) = outcome.failure else {
-        return format!("seed {seed:#x}: all holds: {} turns, hash {:016x}", outcome.turns, outcome.hash);
-    };
-    let shrunk = shrink(&plan, failure.invariant());
-    let again = run(&shrunk, true).failure.unwrap_or(failure);
-    format!("seed {seed:#x}: {shrunk:#?}\n{again}")
+    tell_by(seed, &Plan::draw(seed), run, shrink)
 }
 
 /// A run under way; `N` makes a handler for each connection.

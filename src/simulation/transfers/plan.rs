@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::super::plan::{Fault, Faults, Reading};
+use super::super::plan::{Fault, Faults, Reading, draw_budgets};
 use super::super::random::Random;
 use crate::event_loop::{Budgets, Linger};
 use crate::servers::receive::Settings;
@@ -153,7 +153,7 @@ impl Plan {
         let disk_faults = DiskFaults::draw(disk);
         let is_small = random.chance(disk_faults.rate(DiskFault::Full).saturating_mul(3));
         let disk_bytes = if is_small { disk.log_between(1000, 2 * FILE_BYTES_MAX) } else { 1 << 40 };
-        let budgets = draw_budgets(&mut Random::new(seed, "budgets", 0));
+        let budgets = draw_budgets(&mut Random::new(seed, "budgets", 0), 16..=64 * 1024);
         let resumes = *random.pick(&[0, 0, 100, 900]);
         // Long files take many steps.
         let is_long = resumes == 900;
@@ -237,19 +237,5 @@ fn draw_settings(random: &mut Random) -> Settings {
         transfers_per_address_max: random.between(1, 4) as usize,
         idle: Duration::from_millis(random.log_between(100, 60_000)),
         is_once: random.chance(80),
-    }
-}
-
-fn draw_budgets(random: &mut Random) -> Budgets {
-    if random.chance(400) {
-        return Budgets::default();
-    }
-    Budgets {
-        accepts: random.log_between(1, 64) as usize,
-        connection_reads: random.between(1, 4) as usize,
-        reads: random.log_between(1, 64) as usize,
-        read_bytes: random.log_between(16, 64 * 1024) as usize,
-        flushes: random.log_between(2, 64) as usize,
-        connection_writes: random.between(1, 16) as usize,
     }
 }
