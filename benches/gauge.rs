@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use onepoll::chat::Chat;
-use onepoll::chat::config::{Config, Rate};
+use onepoll::chat::config::{Config, ConnectRate, Rate};
 use onepoll::engine::{Endpoint, Moment, Now, Peer};
 use onepoll::event_loop::io::{Event, Io, Source};
 use onepoll::event_loop::{EventLoop, Linger};
@@ -269,11 +269,17 @@ impl Workload {
 
 /// Runs the production loop through a workload; returns the bytes that it wrote.
 fn simulate(workload: Workload) -> u64 {
-    // Every feature is on: the rate limit counts, but never stops the one who speaks for all.
+    // Every feature is on: the rate limits count, but never stop the one who speaks for all, nor the address that
+    // all come from.
     let rate = Rate { lines_per_second: 1_000_000_000, burst_lines: 1_000_000_000 };
     let config = Config {
         clients_max: usize::MAX,
         clients_per_ip_max: usize::MAX,
+        connect_rate: Some(ConnectRate {
+            connects_per_minute: 1,
+            burst_connects: u32::MAX,
+            addresses_max: limits::CONNECT_ADDRESSES_MAX,
+        }),
         rate: Some(rate),
         ..Config::default()
     };

@@ -118,8 +118,8 @@ impl fmt::Display for Peer {
     }
 }
 
-/// What is counted for `--max-per-ip`: an IPv4 address, or the /64 of an IPv6 one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What is counted for `--max-per-ip` and `--connect-rate`: an IPv4 address, or the /64 of an IPv6 one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressBlock {
     /// All of the address.
     V4([u8; 4]),
@@ -206,13 +206,15 @@ pub enum Reason {
     ServerFull,
     /// `--max-per-ip` are connected from its address.
     AddressFull,
+    /// More connected from its address lately than `--connect-rate` allows.
+    AddressBusy,
     /// A system call on its socket failed in a way that is nobody's fault.
     SystemError,
 }
 
 impl Reason {
     /// All reasons, for tables that count by reason.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 14] = [
         Reason::Quit,
         Reason::EndOfInput,
         Reason::Reset,
@@ -225,6 +227,7 @@ impl Reason {
         Reason::LingerExpired,
         Reason::ServerFull,
         Reason::AddressFull,
+        Reason::AddressBusy,
         Reason::SystemError,
     ];
 
@@ -244,6 +247,7 @@ impl Reason {
             Reason::LingerExpired => "linger_expired",
             Reason::ServerFull => "server_full",
             Reason::AddressFull => "address_full",
+            Reason::AddressBusy => "address_busy",
             Reason::SystemError => "system_error",
         }
     }
@@ -264,6 +268,7 @@ impl fmt::Display for Reason {
             Reason::LingerExpired => "did not take its last bytes in time",
             Reason::ServerFull => "server full",
             Reason::AddressFull => "too many connections from its address",
+            Reason::AddressBusy => "too many newcomers from its address",
             Reason::SystemError => "system error",
         })
     }

@@ -123,6 +123,16 @@ pub const HISTORY_MESSAGES: usize = 20;
 /// `--max-per-ip`: connections from one IPv4 address or one IPv6 /64 (P20).
 pub const CLIENTS_PER_IP_MAX: usize = 64;
 
+/// `--connect-rate`: newcomers a minute from one such address in the long run (P40): those who all lost their
+/// connections behind one address and spent its burst are back within a minute, and one a second costs nothing.
+pub const CONNECTS_PER_MINUTE: u32 = 60;
+
+/// How many of them may come at once, if `--max-per-ip` is not more: as many as may be there at once.
+pub const CONNECT_BURST: u32 = CLIENTS_PER_IP_MAX as u32;
+
+/// Addresses whose newcomers are counted at the same time.
+pub const CONNECT_ADDRESSES_MAX: usize = 1024;
+
 /// `--max-rooms`: rooms at the same time, empty ones that keep a history included.
 pub const ROOMS_MAX: usize = 256;
 

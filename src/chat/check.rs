@@ -87,6 +87,11 @@ impl Chat {
         if addresses != self.addresses {
             return Err(format!("I12: by address there are {addresses:?}, counted {:?}", self.addresses));
         }
+        if let (Some(arrivals), Some(rate)) = (&self.arrivals, self.config.connect_rate)
+            && arrivals.addresses() > rate.addresses_max
+        {
+            return Err(format!("I5: {} addresses of newcomers are kept", arrivals.addresses()));
+        }
         let room_members: usize = self.rooms.iter().map(|(_, room)| room.members().len()).sum();
         if members != room_members {
             return Err(format!("I12: {members} memberships, and {room_members} members of rooms"));

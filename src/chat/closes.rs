@@ -30,6 +30,7 @@ impl fmt::Display for Met {
             Limit::Clients => write!(f, "one more than {}", render::count(value, "client")),
             Limit::Descriptors => f.write_str("no descriptor is left"),
             Limit::ClientsPerIp => write!(f, "{} from its address", render::count(value, "connection")),
+            Limit::ConnectRate => write!(f, "{value} s too early"),
             Limit::Idle => write!(f, "silent for {value} s"),
             Limit::Slow => write!(f, "{} behind", render::bytes(value)),
             Limit::Linger | Limit::Drain => write!(f, "{} not taken", render::bytes(value)),

@@ -40,6 +40,17 @@ pub struct Rate {
     pub burst_lines: u32,
 }
 
+/// Newcomers of one address in a minute, and how many may come at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectRate {
+    /// Newcomers a minute in the long run; at least 1.
+    pub connects_per_minute: u32,
+    /// Newcomers at once after a silence; at least 1.
+    pub burst_connects: u32,
+    /// Addresses that are counted at the same time; at least 1.
+    pub addresses_max: usize,
+}
+
 /// The chat server's configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -69,6 +80,8 @@ pub struct Config {
     pub clients_max: usize,
     /// Clients from one address; loopback and Unix sockets are exempt.
     pub clients_per_ip_max: usize,
+    /// Newcomers from one address; loopback and Unix sockets are exempt. `None`: as many as come.
+    pub connect_rate: Option<ConnectRate>,
     /// Rooms at the same time.
     pub rooms_max: usize,
     /// Rooms that a client is in at the same time.
@@ -103,6 +116,11 @@ impl Default for Config {
             private_bytes_max: limits::PRIVATE_BYTES_MAX,
             clients_max: 1024,
             clients_per_ip_max: limits::CLIENTS_PER_IP_MAX,
+            connect_rate: Some(ConnectRate {
+                connects_per_minute: limits::CONNECTS_PER_MINUTE,
+                burst_connects: limits::CONNECT_BURST,
+                addresses_max: limits::CONNECT_ADDRESSES_MAX,
+            }),
             rooms_max: limits::ROOMS_MAX,
             rooms_per_client_max: limits::ROOMS_PER_CLIENT_MAX,
             rate: Some(Rate {

@@ -16,6 +16,8 @@ pub enum Limit {
     Descriptors,
     /// Clients from one address.
     ClientsPerIp,
+    /// Newcomers a minute from one address.
+    ConnectRate,
     /// Bytes of a line.
     LineBytes,
     /// Lines a second.
@@ -73,10 +75,11 @@ const fn fixed(name: &'static str, unit: &'static str, seen: &'static str) -> Ro
 
 impl Limit {
     /// All limits, in the order of the table.
-    pub const ALL: [Limit; 21] = [
+    pub const ALL: [Limit; 22] = [
         Limit::Clients,
         Limit::Descriptors,
         Limit::ClientsPerIp,
+        Limit::ConnectRate,
         Limit::LineBytes,
         Limit::Rate,
         Limit::Rooms,
@@ -106,6 +109,12 @@ impl Limit {
                 "--max-per-ip",
                 "clients",
                 "too many connections from its address, and the end",
+            ),
+            Limit::ConnectRate => row(
+                "connect_rate",
+                "--connect-rate",
+                "connects/min",
+                "in how many seconds to try again, and the end",
             ),
             Limit::LineBytes => row("line_bytes", "--max-line", "bytes", "that its line was not sent"),
             Limit::Rate => row("rate", "--rate", "lines/s", "nothing: its lines wait"),
@@ -174,6 +183,7 @@ impl Limit {
             Limit::Clients => Some("raise --max-clients"),
             Limit::Descriptors => Some("raise ulimit -n, or lower --max-clients"),
             Limit::ClientsPerIp => Some("raise --max-per-ip, if many share the address"),
+            Limit::ConnectRate => Some("raise --connect-rate, if many share the address"),
             Limit::Slow => Some("raise --log-bytes, or --slow skip"),
             Limit::Idle => Some("raise --idle"),
             Limit::Linger => Some("raise --linger"),

@@ -4,6 +4,7 @@
 //! loop holds ([`event_loop::memory`](../../event_loop/memory/index.html)), the program itself, and the
 //! kernel's buffers.
 
+use super::arrivals;
 use super::closes::Close;
 use super::config::Config;
 use super::log;
@@ -47,7 +48,7 @@ pub fn input_bytes_max(config: &Config) -> usize {
 
 /// All that the chat can hold. With `clients_max` and `rooms_max` it grows linearly.
 #[must_use]
-pub fn parts(config: &Config) -> [Part; 8] {
+pub fn parts(config: &Config) -> [Part; 9] {
     [
         Part::new("clients", config.clients_max + 1, client_bytes()),
         Part::new("their names", config.clients_max, nick_bytes()),
@@ -61,6 +62,11 @@ pub fn parts(config: &Config) -> [Part; 8] {
         ),
         // The old part of one log is there while it grows: half of it at most.
         Part::new("a log that grows", 1, log::memory_bytes_max(config.log_bytes_max) / 2),
+        Part::new(
+            "addresses of newcomers",
+            config.connect_rate.map_or(0, |rate| rate.addresses_max),
+            arrivals::ADDRESS_BYTES,
+        ),
         Part::new("the operator and the rest", 1, rest_bytes(config)),
     ]
 }
@@ -144,6 +150,7 @@ fn rest_bytes(config: &Config) -> usize {
         + 2 * doubling(limits::record_bytes_max(config.line_bytes_max))
         + limits::CLOSES_KEPT_MAX * (doubling(size_of::<Close>()) + CLIENT_ROW_BYTES_MAX)
         + names::RESERVED.len() * nick_bytes()
+        + arrivals::BYTES_MIN
         // An answer that lists people or rooms, while it is made.
         + 4 * limits::LISTED_MAX * LISTED_LINE_BYTES_MAX
 }

@@ -2,12 +2,13 @@
 //!
 //! In reading order: [`log`] and [`room`] are the idea, [`session`] is what a connection costs and
 //! [`outbox`] what waits for it, [`config`] is what an operator can choose, [`render`] what text looks
-//! like, [`names`] who may be called what, [`limit`] what can be met, [`closes`] whom it ended, [`memory`] what
-//! follows from it all. The engine itself is split by direction: `input` (lines in,
+//! like, [`names`] who may be called what, [`arrivals`] who came lately, [`limit`] what can be met, [`closes`]
+//! whom it ended, [`memory`] what follows from it all. The engine itself is split by direction: `input` (lines in,
 //! back-pressure), `rooms` (joining, leaving, posting), `output` (who is written what next), `commands`
 //! and `console` (what people and the operator can ask for). This file holds the state that they share
 //! and the dispatch.
 
+pub mod arrivals;
 pub mod closes;
 pub mod config;
 pub mod limit;
@@ -45,6 +46,7 @@ use crate::limits;
 use crate::metrics::Turns;
 use crate::sabotage::sabotaged;
 
+use arrivals::Arrivals;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use check::{Hint, Hinted};
 use closes::Met;
@@ -72,6 +74,8 @@ pub struct Chat {
     names: Names<ConnectionId>,
     /// Clients from each address that is limited.
     addresses: HashMap<AddressBlock, usize>,
+    /// Who came lately, if it is counted.
+    arrivals: Option<Arrivals>,
     /// The console, while standard input is open.
     console: Option<ConnectionId>,
     /// Sessions with output of their own, or that were blocked and may have room again.
@@ -198,6 +202,7 @@ impl Chat {
         entry.insert(Room::new(first_room, FIRST_ROOM, "", config.log_bytes_max));
         Chat {
             stamp: Stamp::new(config.time_zone.clone()),
+            arrivals: config.connect_rate.map(Arrivals::new),
             config,
             sessions: Sessions::default(),
             rooms,
@@ -328,6 +333,16 @@ impl Engine for Chat {
             let text =
                 format!("too many connections from your address: {} at most", self.config.clients_per_ip_max);
             return refuse(Reason::AddressFull, met, text);
+        }
+        // Last, for who is not let in for another reason takes no token.
+        if let Some(block) = AddressBlock::of(peer)
+            && let Some(arrivals) = &mut self.arrivals
+            && let Err(wait) = arrivals.admit(now.moment, block)
+        {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            let met = Met { limit: Limit::ConnectRate, value: seconds };
+            let text = format!("too many newcomers from your address: try again in {seconds} s");
+            return refuse(Reason::AddressBusy, met, text);
         }
         Ok(())
     }

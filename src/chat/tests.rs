@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::config::{Config, Format, Rate, SlowPolicy};
+use super::config::{Config, ConnectRate, Format, Rate, SlowPolicy};
 use super::session::Extras;
 use super::*;
 use world::World;
@@ -297,6 +297,53 @@ fn addresses_are_limited_by_block_and_loopback_is_exempt() {
     let gone = *world.sockets.keys().min_by_key(|id| id.serial()).expect("some are in");
     world.chat.handle_closed(world.now, gone, Reason::Reset);
     assert!(world.connect_from(peer("192.0.2.1")).is_ok(), "a close makes room");
+}
+
+#[test]
+fn a_class_behind_one_address_that_loses_its_connections_again_and_again_is_back_within_a_minute() {
+    let mut world = World::new(quiet());
+    let peer = Peer::Inet([192, 0, 2, 1].into(), 1);
+    for round in 0..5 {
+        let class: Vec<_> = (0..32)
+            .map(|_| {
+                let mut seconds = 0;
+                loop {
+                    match world.connect_from(peer) {
+                        Ok(id) => break id,
+                        Err(refusal) => {
+                            assert_eq!(refusal.reason, Reason::AddressBusy);
+                            assert_eq!(
+                                refusal.text,
+                                "-- too many newcomers from your address: try again in 1 s --\n"
+                            );
+                        }
+                    }
+                    seconds += 1;
+                    assert!(round >= 2 && seconds <= 1, "the first two times all are back at once");
+                    world.advance(Duration::from_secs(1));
+                }
+            })
+            .collect();
+        for id in class {
+            world.chat.handle_closed(world.now, id, Reason::Reset);
+        }
+    }
+}
+
+#[test]
+fn who_is_not_let_in_for_another_reason_is_no_newcomer_of_its_address() {
+    let rate = ConnectRate { connects_per_minute: 1, burst_connects: 2, addresses_max: 1 };
+    let mut world = World::new(Config { clients_per_ip_max: 1, connect_rate: Some(rate), ..quiet() });
+    let peer = Peer::Inet([192, 0, 2, 1].into(), 1);
+    let reason = |world: &mut World| world.connect_from(peer).map_err(|refusal| refusal.reason);
+    let ann = reason(&mut world).expect("the first is let in");
+    for _ in 0..10 {
+        assert_eq!(reason(&mut world), Err(Reason::AddressFull));
+    }
+    world.chat.handle_closed(world.now, ann, Reason::Quit);
+    let bob = reason(&mut world).expect("there is a token left");
+    world.chat.handle_closed(world.now, bob, Reason::Quit);
+    assert_eq!(reason(&mut world), Err(Reason::AddressBusy));
 }
 
 #[test]

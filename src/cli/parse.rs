@@ -101,28 +101,42 @@ pub(super) fn slow(text: &str) -> Result<SlowPolicy, String> {
 
 /// `LINES_PER_SECOND[:BURST]` or `off`. Without a burst, ten seconds' worth may come at once.
 pub(super) fn rate(text: &str) -> Result<RateLimit, String> {
-    let explain = || "LINES_PER_SECOND[:BURST] or off; both at least 1".to_string();
+    let rate = rate_and_burst(text).ok_or("LINES_PER_SECOND[:BURST] or off; both at least 1")?;
+    Ok(RateLimit(rate.map(|(lines_per_second, burst)| Rate {
+        lines_per_second,
+        burst_lines: burst.unwrap_or(lines_per_second.saturating_mul(10)),
+    })))
+}
+
+/// `CONNECTS_PER_MINUTE[:BURST]` or `off`.
+pub(super) fn connect_rate(text: &str) -> Result<ConnectLimit, String> {
+    let rate = rate_and_burst(text).ok_or("CONNECTS_PER_MINUTE[:BURST] or off; both at least 1")?;
+    Ok(ConnectLimit(rate))
+}
+
+/// A rate, and how many at once if that is said; `Some(None)`: off.
+#[allow(clippy::option_option, reason = "off is an answer")]
+fn rate_and_burst(text: &str) -> Option<Option<(u32, Option<u32>)>> {
     if text == "off" {
-        return Ok(RateLimit(None));
+        return Some(None);
     }
-    let (lines, burst) = match text.split_once(':') {
-        Some((lines, burst)) => (lines, Some(burst)),
-        None => (text, None),
+    let (rate, burst) = text.split_once(':').map_or((text, None), |(rate, burst)| (rate, Some(burst)));
+    let at_least_one = |text: &str| text.parse().ok().filter(|number: &u32| *number > 0);
+    let rate = at_least_one(rate).filter(|rate| *rate <= 1_000_000_000)?;
+    let burst = match burst {
+        Some(burst) => Some(at_least_one(burst)?),
+        None => None,
     };
-    let lines_per_second: u32 = lines.parse().map_err(|_| explain())?;
-    let burst_lines = match burst {
-        Some(burst) => burst.parse().map_err(|_| explain())?,
-        None => lines_per_second.saturating_mul(10),
-    };
-    if lines_per_second == 0 || burst_lines == 0 || lines_per_second > 1_000_000_000 {
-        return Err(explain());
-    }
-    Ok(RateLimit(Some(Rate { lines_per_second, burst_lines })))
+    Some(Some((rate, burst)))
 }
 
 /// A rate, or none: a type of its own, for clap takes an `Option` as an argument that may be absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RateLimit(pub(super) Option<Rate>);
+
+/// The same for newcomers: how many a minute, and at once if that is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ConnectLimit(pub(super) Option<(u32, Option<u32>)>);
 
 #[cfg(test)]
 mod tests {
@@ -171,8 +185,11 @@ mod tests {
         let explicit = Rate { lines_per_second: 5, burst_lines: 7 };
         assert_eq!(rate("5:7"), Ok(RateLimit(Some(explicit))));
         assert_eq!(rate("5"), Ok(RateLimit(Some(Rate { burst_lines: 50, ..explicit }))));
-        for wrong in ["0", "5:0", ":5", "fast", "-1"] {
-            assert!(rate(wrong).is_err(), "{wrong}");
+        assert_eq!(connect_rate("off"), Ok(ConnectLimit(None)));
+        assert_eq!(connect_rate("5"), Ok(ConnectLimit(Some((5, None)))));
+        assert_eq!(connect_rate("5:7"), Ok(ConnectLimit(Some((5, Some(7))))));
+        for wrong in ["0", "5:0", ":5", "fast", "-1", "5000000000"] {
+            assert!(rate(wrong).is_err() && connect_rate(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use log::info;
 
-use super::parse::{self, RateLimit};
+use super::parse::{self, ConnectLimit, RateLimit};
 use super::record::RecordArguments;
 use super::service::{self, Service, Stats};
 use super::surroundings::Surroundings;
 use super::{Exit, complain, logging};
 use crate::chat::Chat;
-use crate::chat::config::{Config, Format, Rate, SlowPolicy};
+use crate::chat::config::{Config, ConnectRate, Format, Rate, SlowPolicy};
 use crate::chat::limit::Limit;
 use crate::event_loop::Linger;
 use crate::event_loop::address::{Address, Transport};
@@ -74,6 +74,16 @@ pub(super) struct Arguments {
     /// Clients from one IPv4 address or IPv6 /64; loopback and Unix sockets are exempt
     #[arg(long, value_name = "N", default_value_t = bounds::CLIENTS_PER_IP_MAX)]
     max_per_ip: usize,
+
+    /// Newcomers from one such address, and how many of them at once; loopback and Unix sockets are
+    /// exempt. Without BURST: 64, or --max-per-ip if that is more
+    #[arg(
+        long,
+        value_name = "CONNECTS_PER_MINUTE[:BURST]|off",
+        default_value = "60",
+        value_parser = parse::connect_rate
+    )]
+    connect_rate: ConnectLimit,
 
     /// Bytes of a line, without its end [default: 4096, or what fits into --log-bytes]
     #[arg(long, value_name = "BYTES", value_parser = parse::bytes)]
@@ -289,6 +299,7 @@ fn config(arguments: &Arguments, surroundings: &Surroundings) -> Result<Config, 
         private_bytes_max: private_bytes,
         clients_max: service::clients_max(arguments.max_clients, surroundings.descriptors)?,
         clients_per_ip_max: arguments.max_per_ip,
+        connect_rate: connect_rate(arguments),
         rooms_max: rooms,
         rooms_per_client_max: arguments.max_rooms_per_client,
         rate,
@@ -297,6 +308,17 @@ fn config(arguments: &Arguments, surroundings: &Surroundings) -> Result<Config, 
         drain: arguments.drain,
         time_zone: surroundings.time_zone.clone(),
         console_prompt: surroundings.console_prompt,
+    })
+}
+
+/// Whoever lets more in from one address lets them come back at once, too.
+fn connect_rate(arguments: &Arguments) -> Option<ConnectRate> {
+    let (connects_per_minute, burst) = arguments.connect_rate.0?;
+    let per_ip = u32::try_from(arguments.max_per_ip).unwrap_or(u32::MAX);
+    Some(ConnectRate {
+        connects_per_minute,
+        burst_connects: burst.unwrap_or(bounds::CONNECT_BURST.max(per_ip)),
+        addresses_max: bounds::CONNECT_ADDRESSES_MAX,
     })
 }
 

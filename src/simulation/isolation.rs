@@ -68,6 +68,7 @@ fn plan(seed: u64) -> Plan {
         slow: SlowPolicy::Skip,
         clients_max: 10,
         clients_per_ip_max: 10,
+        connect_rate: None,
         // Nobody who reads has to miss anything.
         log_bytes_max: 1 << 20,
         line_bytes_max: 200,

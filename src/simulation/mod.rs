@@ -416,6 +416,7 @@ fn reason_name(reason: crate::engine::Reason) -> &'static str {
         Reason::LingerExpired => "closed: linger expired",
         Reason::ServerFull => "refused: server full",
         Reason::AddressFull => "refused: address full",
+        Reason::AddressBusy => "refused: address busy",
         Reason::SystemError => "closed: system error",
     }
 }

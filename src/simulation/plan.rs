@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::random::Random;
-use crate::chat::config::{Config, Format, Rate, SlowPolicy};
+use crate::chat::config::{Config, ConnectRate, Format, Rate, SlowPolicy};
 use crate::event_loop::{Budgets, Linger};
 use crate::limits;
 
@@ -332,6 +332,11 @@ fn draw_config(random: &mut Random) -> Config {
         drain: Duration::from_millis(random.log_between(50, 10_000)),
         time_zone: TimeZone::UTC,
         console_prompt: random.chance(500),
+        connect_rate: random.chance(300).then(|| ConnectRate {
+            connects_per_minute: random.log_between(1, 1000) as u32,
+            burst_connects: random.log_between(1, 10) as u32,
+            addresses_max: random.between(1, 3) as usize,
+        }),
     }
 }
 

@@ -1,4 +1,4 @@
-//! P19 to P22: those who hold on to what others need: places, memory, the log.
+//! P19 to P22, P40: those who hold on to what others need, places, memory, the log, and those who come and come.
 
 use std::process::{Child, ChildStdout, Command};
 use std::time::Instant;
@@ -96,6 +96,88 @@ fn p20_an_ipv6_network_counts_as_one_address() {
         guest.lines.expect(word);
         guests.push(guest);
     }
+}
+
+/// What a newcomer reads who has to wait, before and behind the seconds.
+const BUSY: (&str, &str) = ("-- too many newcomers from your address: try again in ", " s --");
+
+/// The seconds that it is told to wait.
+fn wait_of(line: &str) -> Option<u64> {
+    line.strip_prefix(BUSY.0)?.strip_suffix(BUSY.1)?.parse().ok()
+}
+
+#[test]
+fn p40_newcomers_of_one_address_have_to_wait_once_its_burst_is_spent_and_others_do_not() {
+    let addresses = [
+        "198.51.100.1/24",
+        "198.51.100.2/24",
+        "2001:db8:0:1::1/64",
+        "2001:db8:0:1:ffff::/64",
+        "2001:db8:0:2::1/64",
+    ];
+    let listen = ["--quiet", "--connect-rate", "2:3", "--listen", ":0"];
+    let Some(mut server) = server_at(&addresses, command(&listen)) else { return };
+    let port = server.addresses[0].rsplit_once(':').expect("a port").1.to_string();
+    server.next_address();
+    for (host, source, others) in [
+        ("198.51.100.1", "198.51.100.1", ["198.51.100.2", "198.51.100.2"]),
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::", ["2001:db8:0:2::1", "2001:db8:0:2::1"]),
+        ("127.0.0.1", "127.0.0.2", ["127.0.0.2"; 2]),
+    ] {
+        server.addresses[0] = format!("[{host}]:{port}");
+        let is_exempt = host.starts_with("127.");
+        for _ in 0..3 {
+            Guest::from(&server, source).lines.expect("-- you are ");
+        }
+        for _ in 0..2 {
+            let line = Guest::from(&server, host).lines.line();
+            let wait = wait_of(&line);
+            assert!(if is_exempt { wait.is_none() } else { (1..=30).contains(&wait.unwrap_or(0)) }, "{line}");
+        }
+        for other in others {
+            Guest::from(&server, other).lines.expect("-- you are ");
+        }
+    }
+    let stats = server.answer("stats").join("\n");
+    assert!(stats.contains("4: connect_rate"), "{stats}");
+    let closed = server.answer("closed").join("\n");
+    assert!(closed.contains("s too early  raise --connect-rate, if many share the address"), "{closed}");
+    let log = server.log().until("refused: too many newcomers from its address: ");
+    assert!(log.last().is_some_and(|line| line.ends_with(" s too early (--connect-rate)")), "{log:?}");
+}
+
+#[test]
+fn p40_a_flood_of_newcomers_from_one_address_costs_a_line_each_no_memory_and_nobody_a_place() {
+    if !is_installed("python3") {
+        return;
+    }
+    let addresses = ["198.51.100.1/24", "198.51.100.2/24"];
+    let Some(mut server) = server_at(&addresses, command(&["--quiet", "--listen", "198.51.100.1:0"])) else {
+        return;
+    };
+    let mut ann = Guest::from(&server, "198.51.100.2");
+    ann.lines.expect("-- you are ");
+    let flood = |newcomers: usize| {
+        let script = "import socket, sys
+host, port = sys.argv[1].split(':')
+lines = [socket.create_connection((host, int(port))).makefile().readline() for _ in range(int(sys.argv[2]))]
+print(sum('too many newcomers' in line for line in lines))";
+        let arguments = ["python3", "-c", script, &server.addresses[0], &newcomers.to_string()];
+        let output = in_network_of(&server, &arguments).output().expect("it is installed");
+        let refused = String::from_utf8_lossy(&output.stdout).trim().parse::<usize>();
+        let refused = refused.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        (newcomers - refused, memory_kib(&server, "VmRSS"))
+    };
+    // A token a second comes back meanwhile.
+    let began = Instant::now();
+    let (admitted, before) = flood(500);
+    let (more_admitted, after) = flood(2000);
+    let admitted_max = 64 + began.elapsed().as_secs() as usize + 1;
+    assert!((64..=admitted_max).contains(&(admitted + more_admitted)), "{admitted}, {more_admitted}");
+    assert!(after.saturating_sub(before) < 256, "{before} KiB, then {after}");
+    Guest::from(&server, "198.51.100.2").lines.expect("-- you are ");
+    let closed = server.answer("closed").join("\n");
+    assert!(closed.contains("--connect-rate"), "{closed}");
 }
 
 #[test]

@@ -241,6 +241,8 @@ fn limits_that_cannot_be_are_usage_errors() {
         (&["--max-rooms", "0"], "--max-rooms"),
         (&["--max-rooms-per-client", "0"], "--max-rooms-per-client"),
         (&["--max-per-ip", "0"], "--max-per-ip"),
+        (&["--connect-rate", "0"], "--connect-rate"),
+        (&["--connect-rate", "5:0"], "--connect-rate"),
         (&["--rate", "0"], "--rate"),
         (&["--rate", "fast"], "--rate"),
         (&["--slow", "never"], "--slow"),

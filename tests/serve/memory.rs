@@ -34,6 +34,8 @@ fn every_limit_is_shown_with_its_value_its_unit_and_who_set_it() {
     let page = page(&[
         "--max-clients",
         "7",
+        "--max-per-ip",
+        "100",
         "--log-bytes",
         "8K",
         "--idle",
@@ -45,7 +47,8 @@ fn every_limit_is_shown_with_its_value_its_unit_and_who_set_it() {
     ]);
     for expected in [
         ["clients", "7", "clients", "flag", "--max-clients"],
-        ["clients_per_ip", "64", "clients", "default", "--max-per-ip"],
+        ["clients_per_ip", "100", "clients", "flag", "--max-per-ip"],
+        ["connect_rate", "60:100", "connects/min", "default", "--connect-rate"],
         ["line_bytes", "2645", "bytes", "log-bytes", "--max-line"],
         ["reader_lag", "8192", "bytes", "flag", "--log-bytes"],
         ["nick_bytes", "32", "bytes", "fixed", "-"],
@@ -81,9 +84,20 @@ fn limits_are_shown_without_anything_being_bound() {
 
 #[test]
 fn the_ceiling_grows_with_each_limit_that_costs_memory() {
-    let small = ["--max-clients", "10", "--max-rooms", "4", "--log-bytes", "64K", "--private-bytes", "4K"];
+    let small = [
+        "--max-clients",
+        "10",
+        "--max-rooms",
+        "4",
+        "--log-bytes",
+        "64K",
+        "--private-bytes",
+        "4K",
+        "--connect-rate",
+        "off",
+    ];
     let (least, _) = ceiling(&page(&small));
-    for (index, more) in [(1, "11"), (3, "5"), (5, "128K"), (7, "8K")] {
+    for (index, more) in [(1, "11"), (3, "5"), (5, "128K"), (7, "8K"), (9, "1")] {
         let mut larger = small;
         larger[index] = more;
         assert!(ceiling(&page(&larger)).0 > least, "{} {more}", small[index - 1]);

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::chat;
-use crate::chat::config::{Config, Rate, SlowPolicy};
+use crate::chat::config::{Config, ConnectRate, Rate, SlowPolicy};
 use crate::chat::limit::Limit;
 use crate::chat::render;
 use crate::event_loop;
@@ -226,6 +226,12 @@ impl Settings {
             Limit::Clients => config.clients_max.to_string(),
             Limit::Descriptors => self.descriptors.to_string(),
             Limit::ClientsPerIp => config.clients_per_ip_max.to_string(),
+            Limit::ConnectRate => match config.connect_rate {
+                Some(ConnectRate { connects_per_minute, burst_connects, .. }) => {
+                    format!("{connects_per_minute}:{burst_connects}")
+                }
+                None => "off".into(),
+            },
             Limit::LineBytes => config.line_bytes_max.to_string(),
             Limit::Rate => match config.rate {
                 Some(Rate { lines_per_second, burst_lines }) => format!("{lines_per_second}:{burst_lines}"),
@@ -255,7 +261,13 @@ impl Settings {
 }
 
 /// What the loop, the log and the start are bounded by, which nobody can set and no client is told of.
-const OF_THE_LOOP: [(&str, usize, &str, &str); 9] = [
+const OF_THE_LOOP: [(&str, usize, &str, &str); 10] = [
+    (
+        "connect_addresses",
+        limits::CONNECT_ADDRESSES_MAX,
+        "addresses",
+        "nothing: of those counted for --connect-rate, the one that came least is forgotten",
+    ),
     ("accepts_per_turn", limits::ACCEPTS_PER_TURN_MAX, "connections", "nothing: it waits for the next turn"),
     ("reads_per_turn", limits::READS_PER_TURN_MAX, "reads", "nothing: it waits for the next turn"),
     (
