@@ -61,6 +61,8 @@ pub(crate) enum Sabotage {
     ForgetAddress,
     /// The chat: an ended session keeps its nick.
     KeepNick,
+    /// The chat: who leaves a room and comes back is told of in the same breath.
+    MergeRolls,
     /// The chat: everyone has a limit of one more line than the longest.
     LineTooLong,
     /// The receiver: a file gets its name whatever hash follows it.
@@ -98,7 +100,7 @@ pub(crate) enum Sabotage {
 #[cfg(test)]
 impl Sabotage {
     /// Those of the loop and of the chat.
-    pub(crate) const ALL: [Sabotage; 29] = [
+    pub(crate) const ALL: [Sabotage; 30] = [
         Sabotage::ForgetNewcomers,
         Sabotage::ForgetPending,
         Sabotage::ForgetAcceptRetry,
@@ -127,6 +129,7 @@ impl Sabotage {
         Sabotage::SkipDrain,
         Sabotage::ForgetAddress,
         Sabotage::KeepNick,
+        Sabotage::MergeRolls,
         Sabotage::LineTooLong,
     ];
 

@@ -14,8 +14,10 @@ use crate::engine::{ConnectionId, Moment, Reason};
 /// checks what follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Hint {
-    /// Who joined and left this room is to be said now.
+    /// Who joined and left this room so far is to be said, before what comes next.
     Rolled(Box<str>),
+    /// Nobody is left in this room to be told who joined and left.
+    Unrolled(Box<str>),
     /// An announcement found space in this room.
     Announced(Box<str>, Box<[u8]>),
     /// The one who was told already is sent the announcement all the same.

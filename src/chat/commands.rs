@@ -240,7 +240,7 @@ impl Chat {
             Err(why) => self.tell(id, why),
             Ok(room) => {
                 self.tell(id, &format!("you speak in {name} now; /leave goes back"));
-                self.enter(id, room);
+                self.enter_by_choice(id, room);
                 self.watch_new_room(room);
             }
         }
@@ -254,6 +254,9 @@ impl Chat {
         else {
             return self.in_no_room(id);
         };
+        if self.wait_for_announcements(id, vec![room_id]) == Flow::Wait {
+            return Flow::Wait;
+        }
         self.leave_room(now, id, room_id, true);
         let current = self.sessions.get(id).and_then(|session| session.current.as_ref());
         let text = match current.and_then(|current| self.rooms.get(current.room.index())) {

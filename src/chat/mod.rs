@@ -1,6 +1,6 @@
 //! The chat server as an [`Engine`]: rooms are logs, members are cursors, nothing here does I/O.
 //!
-//! In reading order: [`log`] and [`room`] are the idea, [`session`] is what a connection costs and
+//! In reading order: [`log`] and [`room`] are the idea, [`rolls`] is who came and went, [`session`] is what a connection costs and
 //! [`outbox`] what waits for it, [`config`] is what an operator can choose, [`render`] what text looks
 //! like, [`names`] who may be called what, [`arrivals`] who came lately, [`limit`] what can be met, [`closes`]
 //! whom it ended, [`memory`] what follows from it all. The engine itself is split by direction: `input` (lines in,
@@ -17,6 +17,7 @@ pub mod memory;
 pub mod names;
 pub mod outbox;
 pub mod render;
+pub mod rolls;
 pub mod room;
 pub mod room_id;
 pub mod session;

@@ -15,6 +15,7 @@ use crate::engine::{ConnectionId, Moment};
 use crate::limits;
 
 use super::log::{Kind, Log};
+use super::rolls::Rolls;
 use super::room_id::RoomId;
 use super::session::Sessions;
 
@@ -42,12 +43,8 @@ pub struct Room {
     pub log: Log,
     /// Where it stands between a post and everyone having it.
     pub flush: Flush,
-    /// Who joined in this turn.
-    pub joined: Roll,
-    /// Who left in this turn.
-    pub left: Roll,
-    /// The first of them left before the first of the others joined.
-    pub left_first: bool,
+    /// Who joined and left, to be said at the end of the turn.
+    pub rolls: Rolls,
     /// What is to be said at the end of the turn, or once the log has space for it.
     pub announcements: Vec<Announcement>,
     /// Senders whose lines wait for space in the log.
@@ -83,50 +80,6 @@ pub struct Announcement {
     pub except: Option<ConnectionId>,
 }
 
-/// Those to whom the same happened in one turn.
-#[derive(Debug, Default)]
-pub struct Roll {
-    names: Vec<String>,
-    total: usize,
-    /// The first of them.
-    pub first: Option<ConnectionId>,
-}
-
-impl Roll {
-    /// Adds one.
-    pub fn add(&mut self, id: ConnectionId, name: impl ToString) {
-        if self.names.len() < limits::NOTICE_NAMES_MAX {
-            self.names.push(name.to_string());
-        }
-        self.first.get_or_insert(id);
-        self.total += 1;
-    }
-
-    /// Whether nobody is on it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.total == 0
-    }
-
-    /// How many are on it.
-    #[must_use]
-    pub fn total(&self) -> usize {
-        self.total
-    }
-
-    /// `ann`, `ann and bob`, `ann, bob and cho`, `ann, bob and 37 others`.
-    #[must_use]
-    pub fn sentence(&self) -> String {
-        match (&self.names[..], self.total) {
-            ([one], _) => one.clone(),
-            ([one, two], _) => format!("{one} and {two}"),
-            ([one, two, three], 3) => format!("{one}, {two} and {three}"),
-            ([one, two, ..], total) => format!("{one}, {two} and {} others", total - 2),
-            ([], _) => String::new(),
-        }
-    }
-}
-
 impl Room {
     /// An empty room.
     #[must_use]
@@ -137,9 +90,7 @@ impl Room {
             tag: tag.into(),
             log: Log::new(log_bytes_max),
             flush: Flush::Idle,
-            joined: Roll::default(),
-            left: Roll::default(),
-            left_first: false,
+            rolls: Rolls::default(),
             announcements: Vec::new(),
             waiting: Vec::new(),
             wait: None,

@@ -14,7 +14,8 @@ use super::limit::Limit;
 use super::log::Kind;
 use super::outbox::{Skip, Span};
 use super::render::{self, Message};
-use super::room::{Announcement, Flush, Roll, Room, SHRINK_AFTER};
+use super::rolls::Rolls;
+use super::room::{Announcement, Flush, Room, SHRINK_AFTER};
 use super::room_id::RoomId;
 use super::session::{Extras, Membership, Pause};
 use super::{Chat, FIRST_ROOM, RoomTimers, Timer};
@@ -46,11 +47,25 @@ impl Chat {
         if is_watcher {
             room.watchers += 1;
         } else {
-            room.left_first |= room.joined.is_empty() && !room.left.is_empty();
-            room.joined.add(id, &session);
+            room.rolls.join(id, &session);
             self.announce_soon(room_id);
         }
         self.make_ready(id);
+    }
+
+    /// The same for who asked for it, who may have left the room a moment ago: that is said first.
+    pub(super) fn enter_by_choice(&mut self, id: ConnectionId, room_id: RoomId) {
+        // Where announcements wait, only those left who are gone: others wait to leave.
+        if let Some(room) = self.rooms.get(room_id.index())
+            && room.rolls.has_left()
+            && !room.is_behind_with_announcements()
+            && !sabotaged!(MergeRolls)
+        {
+            self.close_rolls(room_id);
+            #[cfg(any(test, feature = "simulation"))]
+            self.hint_of(room_id, super::Hint::Rolled);
+        }
+        self.enter(id, room_id);
     }
 
     /// Takes the session out of a room. What it was still due there stays due to it, if it is kept.
@@ -74,7 +89,7 @@ impl Chat {
         if is_watcher {
             room.watchers -= 1;
         } else {
-            room.left.add(id, name);
+            room.rolls.leave(id, name);
         }
         room.waiting.retain(|waiting| *waiting != id);
         if room.waiting.is_empty() {
@@ -365,7 +380,8 @@ impl Chat {
         self.wait_for_announcements(id, rooms)
     }
 
-    fn wait_for_announcements(&mut self, id: ConnectionId, rooms: Vec<RoomId>) -> Flow {
+    /// The same in these rooms.
+    pub(super) fn wait_for_announcements(&mut self, id: ConnectionId, rooms: Vec<RoomId>) -> Flow {
         for room_id in rooms {
             if let Some(room) = self.rooms.get_mut(room_id.index())
                 && room.is_behind_with_announcements()
@@ -400,19 +416,15 @@ impl Chat {
         let is_told = !self.is_stopping && self.config.announces_to(people);
         let is_too_many = self.config.notices && people > self.config.notice_members_max;
         let place = if room_id == self.first_room { String::new() } else { format!(" {}", room.name) };
-        let joined = (std::mem::take(&mut room.joined), "joined");
-        let left = (std::mem::take(&mut room.left), "left");
-        let in_order = if std::mem::take(&mut room.left_first) { [left, joined] } else { [joined, left] };
-        for (roll, verb) in in_order.into_iter().filter(|(roll, _)| !roll.is_empty()) {
+        for (roll, verb) in std::mem::take(&mut room.rolls).in_order() {
             if is_too_many {
                 self.counters.limits_met.count(Limit::NoticeMembers);
             }
             if is_told {
-                let Roll { first, .. } = roll;
                 room.announcements.push(Announcement {
                     kind: Kind::Notice,
                     text: format!("-- {} {verb}{place} --\n", roll.sentence()),
-                    except: first.filter(|_| roll.total() == 1),
+                    except: roll.only(),
                 });
             }
         }
@@ -444,8 +456,10 @@ impl Chat {
             return;
         }
         room.empty_since = now;
-        room.joined = Roll::default();
-        room.left = Roll::default();
+        room.rolls = Rolls::default();
+        #[cfg(any(test, feature = "simulation"))]
+        self.hint_of(room_id, super::Hint::Unrolled);
+        let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
         if room.flush != Flush::Idle {
             // A console that watches still has to see the end; the walk's end comes back here.
             return;

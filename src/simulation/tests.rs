@@ -4,6 +4,8 @@
 //! and other ones, and `ONEPOLL_SIM_SEED=0x1f cargo test --lib simulation::tests::one_seed -- --nocapture` one again, in words.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
 
 use super::plan::{Fault, Plan};
 use super::random::Random;
@@ -18,6 +20,9 @@ const SEEDS: u64 = 2000;
 
 /// Within how many seeds each sabotage must be found.
 const SABOTAGE_SEEDS_MAX: u64 = 5000;
+
+/// Seeds that failed, after which no more are tried.
+const FAILED_MAX: usize = 20;
 
 pub(super) fn seed_of(text: &str) -> u64 {
     u64::from_str_radix(text.trim_start_matches("0x"), 16).expect("a seed is a number in hexadecimal")
@@ -41,59 +46,122 @@ pub(super) fn count(usual: u64) -> u64 {
     count.map_or(usual, |text| text.parse().expect("ONEPOLL_SIM_SEEDS is a number"))
 }
 
-/// Runs a seed, and tells what is wrong with it, if anything is.
-fn hold(seed: u64) -> Outcome {
-    let outcome = run(&Plan::draw(seed), false);
-    if outcome.failure.is_some() {
-        let command = "cargo test --lib simulation::tests::one_seed -- --nocapture";
-        panic!("{}\nagain: ONEPOLL_SIM_SEED={seed:#x} {command}", tell(seed));
-    }
-    outcome
+/// A simulation, for its tests.
+#[derive(Clone, Copy)]
+pub(super) struct Simulation {
+    pub(super) run: fn(u64) -> Outcome,
+    /// What became of a seed, in words.
+    pub(super) tell: fn(u64) -> String,
+    /// The module of its tests.
+    pub(super) tests: &'static str,
 }
 
-/// All outcomes of so many seeds, two at a time.
-pub(super) fn hold_all(
-    base: u64,
-    count: u64,
-    hold: fn(u64) -> Outcome,
-) -> (u64, BTreeMap<&'static str, u64>) {
-    let halves: Vec<_> = (0..2)
-        .map(|half| {
-            std::thread::spawn(move || {
-                let mut sometimes = BTreeMap::new();
-                let mut turns = 0;
-                for seed in (half..count).step_by(2).map(|n| base.wrapping_add(n)) {
-                    let outcome = hold(seed);
-                    turns += outcome.turns;
-                    for (what, often) in outcome.sometimes {
-                        *sometimes.entry(what).or_insert(0) += often;
+const OF_CHAT: Simulation = Simulation { run: run_seed, tell, tests: "simulation::tests" };
+
+impl Simulation {
+    /// Runs the seeds of a corpus.
+    pub(super) fn hold_corpus(&self, corpus: &str) {
+        let mut tally = Tally::default();
+        seeds_of(corpus).for_each(|seed| tally.add(seed, (self.run)(seed)));
+        self.conclude(&tally);
+    }
+
+    /// Runs so many seeds, two at a time; where some fail, the test fails, and tells of the first in words.
+    pub(super) fn hold_all(self, base: u64, count: u64) -> Tally {
+        let began = Instant::now();
+        let halves: Vec<_> = (0..2)
+            .map(|half| {
+                std::thread::spawn(move || {
+                    let mut tally = Tally::default();
+                    for seed in (half..count).step_by(2).map(|n| base.wrapping_add(n)) {
+                        if tally.failed.len() < FAILED_MAX {
+                            let began = Instant::now();
+                            tally.add(seed, (self.run)(seed));
+                            tally.slowest = tally.slowest.max((began.elapsed(), seed));
+                        }
                     }
-                }
-                (turns, sometimes)
+                    tally
+                })
             })
-        })
-        .collect();
-    let mut all = (0, BTreeMap::new());
-    for half in halves {
-        let (turns, sometimes) = half.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        all.0 += turns;
-        for (what, often) in sometimes {
-            *all.1.entry(what).or_insert(0) += often;
+            .collect();
+        let mut all = Tally::default();
+        for half in halves {
+            all.add_all(half.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        eprintln!("seeds from {base:#x}, in {:.1?}: {all}", began.elapsed());
+        self.conclude(&all);
+        all
+    }
+
+    fn conclude(&self, tally: &Tally) {
+        if let [first, others @ ..] = &tally.failed[..] {
+            let others: Vec<String> = others.iter().map(|seed| format!("{seed:#x}")).collect();
+            panic!(
+                "{}\nagain: ONEPOLL_SIM_SEED={first:#x} cargo test --lib {}::one_seed -- --nocapture\nfailed too: {others:?}",
+                (self.tell)(*first),
+                self.tests
+            );
         }
     }
-    all
+}
+
+/// What came of many seeds.
+#[derive(Default)]
+pub(super) struct Tally {
+    seeds: u64,
+    turns: u64,
+    /// What happened, how often, and in how many seeds.
+    pub(super) sometimes: BTreeMap<&'static str, (u64, u64)>,
+    failed: Vec<u64>,
+    slowest: (Duration, u64),
+}
+
+impl Tally {
+    fn add(&mut self, seed: u64, outcome: Outcome) {
+        self.seeds += 1;
+        self.turns += outcome.turns;
+        for (what, times) in outcome.sometimes {
+            let sum = self.sometimes.entry(what).or_default();
+            *sum = (sum.0 + times, sum.1 + 1);
+        }
+        if let Some(failure) = outcome.failure {
+            eprintln!("seed {seed:#x} fails in turn {}: {}", failure.turn, failure.what);
+            self.failed.push(seed);
+        }
+    }
+
+    fn add_all(&mut self, other: Tally) {
+        self.seeds += other.seeds;
+        self.turns += other.turns;
+        for (what, (times, seeds)) in other.sometimes {
+            let sum = self.sometimes.entry(what).or_default();
+            *sum = (sum.0 + times, sum.1 + seeds);
+        }
+        self.failed.extend(other.failed);
+        self.slowest = self.slowest.max(other.slowest);
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} seeds, {} failed, {} turns", self.seeds, self.failed.len(), self.turns)?;
+        write!(f, "; the slowest was {:#x}, {:.1?}", self.slowest.1, self.slowest.0)?;
+        for (what, (times, seeds)) in &self.sometimes {
+            write!(f, "\n  {what}: {times} times, in {seeds} seeds")?;
+        }
+        Ok(())
+    }
 }
 
 #[test]
 fn seeds_that_failed_once_hold() {
-    seeds_of(CORPUS).for_each(|seed| drop(hold(seed)));
+    OF_CHAT.hold_corpus(CORPUS);
 }
 
 #[test]
 fn seeds_hold_and_everything_happens_sometimes() {
-    let (base, count) = (base(), count(SEEDS));
-    let (turns, sometimes) = hold_all(base, count, hold);
-    eprintln!("{count} seeds from {base:#x}: {turns} turns; {sometimes:#?}");
+    let count = count(SEEDS);
+    let Tally { sometimes, .. } = OF_CHAT.hold_all(base(), count);
     if count >= SEEDS {
         // A fault that never strikes, or a close that never comes, would prove nothing.
         let faults = Fault::ALL.iter().map(|fault| fault.name());
@@ -148,7 +216,8 @@ fn plans_out_of_bytes_hold() {
 
 #[test]
 fn one_who_misbehaves_changes_nothing_for_the_others() {
-    for seed in (0..SEEDS / 100).map(|n| base().wrapping_add(n * 104_729)) {
+    let base = base();
+    for seed in (0..count(SEEDS) / 100).map(|n| base.wrapping_add(n * 104_729)) {
         if let Err(what) = isolation::check(seed) {
             panic!("seed {seed:#x}: {what}");
         }
@@ -157,7 +226,8 @@ fn one_who_misbehaves_changes_nothing_for_the_others() {
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    for seed in (0..40).map(|n| base().wrapping_add(n * 7919)) {
+    let base = base();
+    for seed in (0..40).map(|n| base.wrapping_add(n * 7919)) {
         let plan = Plan::draw(seed);
         let (once, again) = (run(&plan, false), run(&plan, true));
         assert_eq!((once.hash, once.turns), (again.hash, again.turns), "seed {seed:#x}");

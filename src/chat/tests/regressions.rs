@@ -326,6 +326,66 @@ fn a_new_name_is_announced_after_the_join() {
     assert!(got.find("joined r") < got.find("is now bob"), "{got}");
 }
 
+/// What ann reads in a room of bob, `sent` by him in one turn.
+fn heard_of(sent: &str) -> String {
+    let mut world = World::new(Config { rate: None, history_messages: 0, ..Config::default() });
+    let (ann, bob) = (world.connect(), world.connect());
+    world.send(ann, "/join r\n");
+    world.settle();
+    world.take(ann);
+    for line in sent.split_inclusive('|') {
+        world.send(bob, &line.replace('|', ""));
+        if line.ends_with('|') {
+            world.settle();
+            world.take(ann);
+        }
+    }
+    world.settle();
+    world.take(ann)
+}
+
+#[test]
+fn who_comes_and_goes_and_comes_again_is_told_of_in_that_order() {
+    const JOINED: &str = "-- unix#2 joined r --\n";
+    const LEFT: &str = "-- unix#2 left r --\n";
+    assert_eq!(heard_of("/join r\n/leave\n"), [JOINED, LEFT].concat());
+    assert_eq!(heard_of("/join r\n/leave\n/join r\n"), [JOINED, LEFT, JOINED].concat());
+    assert_eq!(heard_of("/join r\n|/leave\n/join r\n"), [LEFT, JOINED].concat());
+    assert_eq!(heard_of("/join r\n|/leave\n/join r\n/leave\n"), [LEFT, JOINED, LEFT].concat());
+}
+
+#[test]
+fn who_comes_and_goes_behind_one_who_left_is_not_told_of_as_there() {
+    let mut world = World::new(Config { rate: None, history_messages: 0, ..Config::default() });
+    let (ann, bob) = (world.connect(), world.connect());
+    world.settle();
+    world.take(ann);
+    world.send(bob, "quit\n");
+    let cho = world.connect_from(Peer::Unix).expect("there is room");
+    world.send(cho, "quit\n");
+    world.settle();
+    assert_eq!(world.take(ann), "-- unix#3 joined --\n-- unix#2 and unix#3 left --\n");
+}
+
+#[test]
+fn who_comes_and_goes_while_announcements_wait_is_told_of_in_that_order() {
+    let mut world = World::new(Config { rate: None, history_messages: 0, ..Config::default() });
+    let (ann, bob) = (world.connect(), world.connect());
+    world.settle();
+    world.take(ann);
+    // More than may wait to be announced in one turn.
+    let names: String = (0..100).map(|n| format!("/nick bob{n}\n")).collect();
+    world.send(bob, &format!("{names}/leave\n/join lobby\n/leave\n/join lobby\n"));
+    while !world.sockets[&bob].unread.is_empty() {
+        world.settle();
+    }
+    world.settle();
+    let heard = world.take(ann);
+    let (_, moves) = heard.split_once("is now bob99 --\n").expect("every name is told");
+    let (left, joined) = ("-- bob99 left --\n", "-- bob99 joined --\n");
+    assert_eq!(moves, [left, joined, left, joined].concat());
+}
+
 #[test]
 fn deadlines_of_waits_do_not_pile_up() {
     let config =

@@ -7,6 +7,7 @@ use super::reader::Item;
 use super::room::{Record, Room};
 use super::shape::{COMMAND_ADVICE, NAME_REFUSALS, Shape};
 use super::{Model, count};
+use crate::chat::outbox::ITEM_BYTES;
 use crate::chat::{FIRST_ROOM, Hint};
 use crate::codec::line::Decoded;
 use crate::codec::text;
@@ -158,7 +159,7 @@ impl Model {
                 let line_bytes_max = self.config.line_bytes_max;
                 self.push(id, |due| Item::Shaped { due, shape: Shape::Help { lines: 0, line_bytes_max } });
             }
-            ("nick", _) => self.nick(id, rest),
+            ("nick", _) => return self.nick(id, rest),
             ("me", _) => return self.say(now, id, rest.as_bytes(), true),
             ("join", _) => self.join(id, rest)?,
             ("rooms", _) => self.list_rooms(id),
@@ -190,24 +191,26 @@ impl Model {
         Ok(())
     }
 
-    fn nick(&mut self, id: ConnectionId, name: &str) {
-        let Some(member) = self.members.get_mut(&id) else { return };
+    fn nick(&mut self, id: ConnectionId, name: &str) -> Result<(), String> {
+        let Some(member) = self.members.get_mut(&id) else { return Ok(()) };
         if member.nick.as_deref() == Some(name) {
-            return self.tell(id, &format!("you are {name} already"));
+            self.tell(id, &format!("you are {name} already"));
+            return Ok(());
         }
         let hint = self.hints.front().map(|hinted| &hinted.hint);
         if !matches!(hint, Some(Hint::Renamed(who, new)) if *who == id && **new == *name) {
             let shape = Shape::Line { head: "-- ".into(), middles: NAME_REFUSALS, tail: " --".into() };
-            return self.push(id, |due| Item::Shaped { due, shape: shape.clone() });
+            self.push(id, |due| Item::Shaped { due, shape: shape.clone() });
+            return Ok(());
         }
         let is_taken = self.called(name).is_some_and(|other| other != id);
         if is_taken || name.is_empty() || name.len() > limits::NICK_BYTES_MAX {
             // The hint stays, which nothing explains.
-            return;
+            return Ok(());
         }
         self.hints.pop_front();
         let before = self.name(id);
-        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(member) = self.members.get_mut(&id) else { return Ok(()) };
         member.nick = Some(name.into());
         let rooms: Vec<usize> = member.rooms.iter().map(|(room, _)| *room).collect();
         self.tell(id, &format!("you are now {name}"));
@@ -216,9 +219,10 @@ impl Model {
                 let bytes = format!("-- {before} is now {name} --\n").into_bytes().into();
                 let record = Record { bytes, is_message: false, except: Some(id) };
                 let is_told = !self.is_stopping;
-                self.rooms[room].announce_later(record, is_told);
+                self.rooms[room].announce_later(record, is_told)?;
             }
         }
+        Ok(())
     }
 
     /// Who goes by this name or address.
@@ -276,6 +280,13 @@ impl Model {
             None => self.tell(id, "all rooms are taken (--max-rooms); join one of /rooms"),
             Some(room) => {
                 self.tell(id, &format!("you speak in {name} now; /leave goes back"));
+                let hinted = self.hints.front();
+                if hinted.is_some_and(|hinted| {
+                    hinted.lines <= self.lines && hinted.hint == Hint::Rolled(name.into())
+                }) {
+                    self.hints.pop_front();
+                    self.close_rolls(room)?;
+                }
                 self.enter(id, room);
             }
         }
@@ -321,12 +332,11 @@ impl Model {
         let come = format!("{time} {from} -> you: {text}\n");
         let gone = format!("{time} you -> {to}: {text}\n");
         let refused = format!("-- {to} is not reading: not delivered --\n");
-        // Where much waits for somebody, only the server knows how much exactly.
-        if self.members[&target]
-            .readers
-            .iter()
-            .all(|reader| reader.text_bytes() + text.len() < self.config.private_bytes_max / 8)
-        {
+        // Where much waits for somebody, only the server knows how much exactly: a torn record and the news of a
+        // gap may be there, too.
+        let beside = limits::record_bytes_max(self.config.line_bytes_max) + 3 * ITEM_BYTES;
+        let waiting = self.members[&target].waiting_bytes_max + beside + text.len();
+        if waiting <= self.config.private_bytes_max {
             self.reply(target, &come);
             if target != id {
                 self.reply(id, &gone);
@@ -380,8 +390,8 @@ impl Model {
                         let bytes = self.message(now, "", "operator", rest.as_bytes(), false);
                         let bytes = String::from_utf8_lossy(&bytes).into_owned().into_bytes().into();
                         let is_told = !self.is_stopping && self.is_announced(room);
-                        self.rooms[room]
-                            .announce_later(Record { bytes, is_message: true, except: None }, is_told);
+                        let record = Record { bytes, is_message: true, except: None };
+                        self.rooms[room].announce_later(record, is_told)?;
                     }
                 }
             }

@@ -20,10 +20,12 @@ use std::rc::Rc;
 
 use super::observed::Seen;
 use crate::chat::config::{Config, Format, SlowPolicy};
+use crate::chat::outbox::ITEM_BYTES;
 use crate::chat::render::Stamp;
 use crate::chat::{FIRST_ROOM, Hint, Hinted};
 use crate::codec::line::LineDecoder;
 use crate::engine::{ConnectionId, Now, Peer, Reason};
+use crate::limits;
 use reader::{Item, Reader, Surroundings};
 use room::{Record, Room};
 
@@ -60,6 +62,8 @@ struct Member {
     /// Its rooms, each with the key of this stay; it speaks in the last.
     rooms: Vec<(usize, u64)>,
     readers: Vec<Reader>,
+    /// No less than the server counts of what waits for it beside its rooms.
+    waiting_bytes_max: usize,
     /// All its stays.
     stays: Vec<u64>,
     /// Messages posted to its rooms while it was in them, but for its own without echo.
@@ -161,6 +165,7 @@ impl Model {
             is_leaving: false,
             rooms: Vec::new(),
             readers: vec![Reader::default()],
+            waiting_bytes_max: 0,
             stays: Vec::new(),
             posted: 0,
             was_cut: None,
@@ -205,6 +210,8 @@ impl Model {
             }
             reader.join(key, room, until);
         }
+        // The history, and what stands around it.
+        member.waiting_bytes_max += 3 * ITEM_BYTES;
         member.rooms.push((room, key));
         member.stays.push(key);
         entered.join(id, name);
@@ -215,6 +222,8 @@ impl Model {
         let Some(member) = self.members.get_mut(&id) else { return };
         let Some(at) = member.rooms.iter().position(|(entered, _)| *entered == room) else { return };
         let (_, key) = member.rooms.remove(at);
+        // What it had not read, between its own lines.
+        member.waiting_bytes_max += (limits::SKIPPED_SPANS_MAX + 1) * ITEM_BYTES;
         for reader in &mut member.readers {
             reader.leave(key, &self.rooms[room], is_due);
         }
@@ -310,6 +319,7 @@ impl Model {
     fn push(&mut self, id: ConnectionId, item: impl Fn(reader::Due) -> Item) {
         let Some(member) = self.members.get_mut(&id) else { return };
         let due = member.rooms.last().map(|(room, key)| (*key, self.rooms[*room].records.len()));
+        member.waiting_bytes_max += item(due).bytes_max();
         for reader in &mut member.readers {
             reader.queue.push_back(item(due));
         }
@@ -380,6 +390,11 @@ impl Model {
         config.notices && !config.is_raw() && people >= 1 && people <= config.notice_members_max
     }
 
+    fn close_rolls(&mut self, room: usize) -> Result<(), String> {
+        let is_told = !self.is_stopping && self.is_announced(room);
+        self.rooms[room].close_rolls(is_told)
+    }
+
     fn room_named(&self, name: &str) -> Option<usize> {
         self.rooms.iter().rposition(|room| room.exists && room.name == name)
     }
@@ -393,8 +408,7 @@ impl Model {
             match self.hints.front().map(|hinted| hinted.hint.clone()) {
                 Some(Hint::Rolled(name)) => {
                     if let Some(room) = self.room_named(&name) {
-                        let is_told = !self.is_stopping && self.is_announced(room);
-                        self.rooms[room].close_rolls(is_told);
+                        self.close_rolls(room)?;
                     }
                 }
                 Some(Hint::Announced(name, bytes)) => {
@@ -442,6 +456,15 @@ impl Model {
                         return Ok(());
                     }
                     self.rooms[room].exists = false;
+                }
+                Hint::Unrolled(name) => {
+                    let Some(room) = self.room_named(&name) else {
+                        return Err(format!("I12: room {name} is empty, and there was none"));
+                    };
+                    if self.rooms[room].people > 0 {
+                        return Ok(());
+                    }
+                    self.rooms[room].drop_rolls();
                 }
                 Hint::Left(id, Reason::TooSlow) => self.close_slow(id)?,
                 Hint::Dropped(id) => {
@@ -492,20 +515,17 @@ impl Model {
         let before = std::mem::take(&mut member.readers);
         let around = self.around(id);
         let expected = before.first().map(|reader| reader.left(around));
-        let mut after: Vec<Reader> = Vec::new();
-        for reader in before {
-            for reader in reader.take(bytes, around) {
-                if !after.contains(&reader) {
-                    after.push(reader);
-                }
-            }
-        }
+        let after = Reader::take(before, bytes, around)
+            .map_err(|what| format!("I2: client {}: {what}", id.serial()))?;
         if after.is_empty() {
             let expected = expected.flatten().unwrap_or("nothing".into());
             let (shown, serial) = (bytes.escape_ascii(), id.serial());
             return Err(format!("I2: client {serial} is written \"{shown}\", and is due {expected}"));
         }
         if let Some(member) = self.members.get_mut(&id) {
+            if after.iter().all(Reader::has_no_replies) {
+                member.waiting_bytes_max = 0;
+            }
             member.readers = after;
         }
         Ok(())

@@ -4,21 +4,24 @@
 //! in two ways, there are two readers, until what follows fits only one; when none is left, something was
 //! written that nobody can explain.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::room::{Record, Room};
 use super::shape::{Shape, Step};
+use crate::chat::outbox::ITEM_BYTES;
 use crate::engine::ConnectionId;
 
-/// About what the server counts for each thing that waits, and for a long reply.
-const ITEM_BYTES: usize = 100;
-const SHAPED_BYTES_MAX: usize = 1024;
+/// No less than a long reply has.
+const SHAPED_BYTES_MAX: usize = 2048;
+
+/// Readers at one time, beyond which a run fails: an oracle that takes anything proves nothing.
+const READERS_MAX: usize = 10_000;
 
 const MISSED: &[u8] = b"-- you missed ";
 
 /// A member's place in a room, or what it is still due of one that it left.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     /// Tells two stays in the same room apart.
     pub(super) key: u64,
@@ -35,7 +38,7 @@ pub(super) struct Place {
 pub(super) type Due = Option<(u64, usize)>;
 
 /// One thing that a member is due.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Item {
     Text {
         due: Due,
@@ -57,8 +60,22 @@ pub(super) enum Item {
     Rest(u64),
 }
 
+impl Item {
+    /// No less than what the server counts for it.
+    pub(super) fn bytes_max(&self) -> usize {
+        match self {
+            Item::Text { bytes, .. } => bytes.len() + ITEM_BYTES,
+            Item::Shaped { .. } => SHAPED_BYTES_MAX + ITEM_BYTES,
+            Item::Choice(ways) => {
+                ways.iter().map(|way| way.iter().map(Item::bytes_max).sum()).max().unwrap_or_default()
+            }
+            Item::History { .. } | Item::Rest(_) => ITEM_BYTES,
+        }
+    }
+}
+
 /// What is half written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Bytes { bytes: Rc<[u8]>, at: usize },
     Missed { of: Hole, text: Vec<u8> },
@@ -67,7 +84,7 @@ enum Part {
 }
 
 /// Where something was missed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Hole {
     Place(u64),
     History,
@@ -82,7 +99,7 @@ pub(super) struct Surroundings<'a> {
 }
 
 /// One reading of what was written to a member.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Reader {
     pub(super) places: Vec<Place>,
     pub(super) queue: VecDeque<Item>,
@@ -169,36 +186,38 @@ impl Reader {
         }
     }
 
-    /// Bytes of replies that wait.
-    pub(super) fn text_bytes(&self) -> usize {
-        let item_bytes = |item: &Item| match item {
-            Item::Text { bytes, .. } => bytes.len() + ITEM_BYTES,
-            Item::Shaped { .. } | Item::Choice(_) => SHAPED_BYTES_MAX,
-            Item::History { .. } | Item::Rest(_) => ITEM_BYTES,
-        };
-        self.queue.iter().map(item_bytes).sum()
+    /// Whether it is due nothing but what its rooms say.
+    pub(super) fn has_no_replies(&self) -> bool {
+        self.queue.is_empty() && self.part.is_none() && self.telnet_due.is_empty()
     }
 
     // ---- what was written ----
 
-    /// The readers that can explain `bytes`; none: nobody can.
-    pub(super) fn take(self, bytes: &[u8], around: Surroundings<'_>) -> Vec<Reader> {
-        let mut explained: Vec<Reader> = Vec::new();
-        let mut open = vec![(self, 0)];
-        while let Some((mut reader, at)) = open.pop() {
+    /// The readers that explain `bytes` behind what these have read, no two alike; none: nobody can.
+    /// `Err`: too many could.
+    pub(super) fn take(
+        readers: Vec<Reader>,
+        bytes: &[u8],
+        around: Surroundings<'_>,
+    ) -> Result<Vec<Reader>, String> {
+        let mut explained = Vec::new();
+        // In the order of how far they are: those that come to the same are one before they go on.
+        let mut open: BTreeSet<(usize, Reader)> = readers.into_iter().map(|reader| (0, reader)).collect();
+        while let Some((at, mut reader)) = open.pop_first() {
             if at == bytes.len() {
-                if !explained.contains(&reader) {
-                    explained.push(reader);
-                }
+                explained.push(reader);
             } else if reader.part.is_some() {
                 if let Some(taken) = reader.go_on(&bytes[at..], around) {
-                    open.push((reader, at + taken));
+                    open.insert((at + taken, reader));
                 }
             } else {
-                open.extend(reader.begin(bytes[at], around).into_iter().map(|reader| (reader, at)));
+                open.extend(reader.begin(bytes[at], around).into_iter().map(|reader| (at, reader)));
+            }
+            if open.len() > READERS_MAX {
+                return Err(format!("more than {READERS_MAX} readings of what it is written are open"));
             }
         }
-        explained
+        Ok(explained)
     }
 
     /// Goes on with what is half written; `None`: this is not it.

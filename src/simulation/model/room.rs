@@ -20,14 +20,7 @@ pub(super) struct Record {
     pub(super) except: Option<ConnectionId>,
 }
 
-/// Who joined or who left, since that was said last.
-#[derive(Clone, Debug, Default)]
-struct Roll {
-    entries: Vec<Entry>,
-    /// So many of the first may have been forgotten: the room was empty after them.
-    doubtful: usize,
-}
-
+/// Who joined, or who left.
 #[derive(Clone, Debug)]
 struct Entry {
     /// Counts on with each join and leave of the room.
@@ -48,11 +41,12 @@ pub(super) struct Room {
     pub(super) base: usize,
     pub(super) people: usize,
     pub(super) exists: bool,
-    joined: Roll,
-    left: Roll,
+    /// Since that was said last.
+    joined: Vec<Entry>,
+    left: Vec<Entry>,
     moves: u64,
-    /// What is to be announced, as it may be: more than one possibility where a roll is in doubt.
-    announcements: Vec<VecDeque<Record>>,
+    /// What is to be announced.
+    announcements: VecDeque<Record>,
     is_first: bool,
     log_bytes_max: u64,
     records_max: usize,
@@ -69,10 +63,10 @@ impl Room {
             base: 0,
             people: 0,
             exists: true,
-            joined: Roll::default(),
-            left: Roll::default(),
+            joined: Vec::new(),
+            left: Vec::new(),
             moves: 0,
-            announcements: vec![VecDeque::new()],
+            announcements: VecDeque::new(),
             is_first,
             log_bytes_max: config.log_bytes_max as u64,
             records_max: by_bytes.max(limits::LOG_RECORDS_MIN),
@@ -127,40 +121,45 @@ impl Room {
     pub(super) fn join(&mut self, id: ConnectionId, name: String) {
         self.people += 1;
         self.moves += 1;
-        self.joined.entries.push(Entry { number: self.moves, id, name });
+        self.joined.push(Entry { number: self.moves, id, name });
     }
 
     pub(super) fn leave(&mut self, id: ConnectionId, name: String) {
         self.people -= 1;
         self.moves += 1;
-        self.left.entries.push(Entry { number: self.moves, id, name });
-        if self.people == 0 {
-            // The server forgets both then, unless somebody still reads here.
-            self.joined.doubtful = self.joined.entries.len();
-            self.left.doubtful = self.left.entries.len();
-        }
+        self.left.push(Entry { number: self.moves, id, name });
     }
 
-    /// Turns who came and went into announcements, where they are told.
-    pub(super) fn close_rolls(&mut self, is_told: bool) {
-        let joined = std::mem::take(&mut self.joined);
-        let left = std::mem::take(&mut self.left);
-        if !is_told {
-            return;
-        }
-        let mut tails = vec![self.sentences(&joined.entries, &left.entries)];
-        if joined.doubtful + left.doubtful > 0 {
-            tails.push(self.sentences(&joined.entries[joined.doubtful..], &left.entries[left.doubtful..]));
-            tails.dedup();
-        }
-        self.may_announce(&tails);
+    /// Nobody is left to be told who came and went.
+    pub(super) fn drop_rolls(&mut self) {
+        self.joined.clear();
+        self.left.clear();
     }
 
-    fn sentences(&self, joined: &[Entry], left: &[Entry]) -> Vec<Record> {
-        let mut rolls = vec![(joined, "joined"), (left, "left")];
-        rolls.retain(|(entries, _)| !entries.is_empty());
-        rolls.sort_by_key(|(entries, _)| entries[0].number);
-        rolls.into_iter().map(|(entries, verb)| self.sentence(entries, verb)).collect()
+    /// Turns who came and went into announcements, where they are told. In each line somebody is named once,
+    /// and who came and went is named in that order.
+    pub(super) fn close_rolls(&mut self, is_told: bool) -> Result<(), String> {
+        let (joined, left) = (std::mem::take(&mut self.joined), std::mem::take(&mut self.left));
+        let numbers = |roll: &[Entry], id| -> Vec<u64> {
+            roll.iter().filter(|entry| entry.id == id).map(|entry| entry.number).collect()
+        };
+        for Entry { id, name, .. } in joined.iter().chain(&left) {
+            match (&numbers(&joined, *id)[..], &numbers(&left, *id)[..]) {
+                ([_], []) | ([], [_]) => {}
+                ([came], [went]) if came < went => {}
+                _ => return Err(format!("I2: where {name} is, those in {} are told wrongly", self.name)),
+            }
+        }
+        if is_told {
+            let left_first = left.last().map(|entry| entry.number) < joined.first().map(|entry| entry.number);
+            let (joined, left) = ((joined, "joined"), (left, "left"));
+            let rolls = if left_first { [left, joined] } else { [joined, left] };
+            for (roll, verb) in rolls.into_iter().filter(|(roll, _)| !roll.is_empty()) {
+                let sentence = self.sentence(&roll, verb);
+                self.announcements.push_back(sentence);
+            }
+        }
+        Ok(())
     }
 
     fn sentence(&self, entries: &[Entry], verb: &str) -> Record {
@@ -177,34 +176,19 @@ impl Room {
     }
 
     /// Has a record announced at the end of the turn.
-    pub(super) fn announce_later(&mut self, record: Record, is_told: bool) {
-        self.close_rolls(is_told);
-        self.may_announce(&[vec![record]]);
-    }
-
-    fn may_announce(&mut self, tails: &[Vec<Record>]) {
-        let before = std::mem::take(&mut self.announcements);
-        for tail in tails {
-            let longer = before.iter().map(|head| head.iter().chain(tail).cloned().collect());
-            self.announcements.extend(longer);
-        }
-        self.announcements.dedup();
+    pub(super) fn announce_later(&mut self, record: Record, is_told: bool) -> Result<(), String> {
+        self.close_rolls(is_told)?;
+        self.announcements.push_back(record);
+        Ok(())
     }
 
     /// The server announced this: it must be what is due first.
     pub(super) fn announced(&mut self, bytes: &[u8]) -> Option<Record> {
-        self.announcements.retain(|pending| pending.front().is_some_and(|first| *first.bytes == *bytes));
-        let mut record = None;
-        for pending in &mut self.announcements {
-            record = pending.pop_front();
-        }
-        record
+        self.announcements.pop_front().filter(|first| *first.bytes == *bytes)
     }
 
     /// Whether nothing is left to be announced.
     pub(super) fn is_silent(&self) -> bool {
-        self.announcements.iter().any(VecDeque::is_empty)
-            && (self.joined.entries.len() == self.joined.doubtful || !self.exists)
-            && (self.left.entries.len() == self.left.doubtful || !self.exists)
+        self.announcements.is_empty() && self.joined.is_empty() && self.left.is_empty()
     }
 }

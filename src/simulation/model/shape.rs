@@ -3,7 +3,7 @@
 use crate::limits;
 
 /// What a reply looks like.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Shape {
     /// One line, with one of these between its head and its tail.
     Line { head: String, middles: &'static [&'static str], tail: String },

@@ -4,7 +4,7 @@
 //! and `ONEPOLL_SIM_SEED=0x1f cargo test --lib simulation::transfers::tests::one_seed -- --nocapture` one again,
 //! in words.
 
-use super::super::tests::{base, count, find_all, hold_all, seed_of, seeds_of};
+use super::super::tests::{Simulation, Tally, base, count, find_all, seed_of};
 use super::plan::{DiskFault, Plan};
 use super::senders::FAILURES;
 use super::{Outcome, run, tell};
@@ -23,33 +23,23 @@ fn run_seed(seed: u64) -> Outcome {
     run(&Plan::draw(seed), false)
 }
 
-/// Runs a seed, and tells what is wrong with it, if anything is.
-fn hold(seed: u64) -> Outcome {
-    let outcome = run_seed(seed);
-    if outcome.failure.is_some() {
-        let command = "cargo test --lib simulation::transfers::tests::one_seed -- --nocapture";
-        panic!("{}\nagain: ONEPOLL_SIM_SEED={seed:#x} {command}", tell(seed));
-    }
-    outcome
-}
+const OF_TRANSFERS: Simulation = Simulation { run: run_seed, tell, tests: "simulation::transfers::tests" };
 
 #[test]
 fn seeds_of_transfers_that_failed_once_hold() {
-    seeds_of(CORPUS).for_each(|seed| drop(hold(seed)));
+    OF_TRANSFERS.hold_corpus(CORPUS);
 }
 
 #[test]
 fn seeds_of_transfers_hold() {
     // Behind the first ones, which have a test of their own.
-    let (base, count) = (base().wrapping_add(FIRST_SEEDS), count(SEEDS));
-    let (turns, sometimes) = hold_all(base, count, hold);
-    eprintln!("{count} seeds from {base:#x}: {turns} turns; {sometimes:#?}");
+    let Tally { sometimes, .. } = OF_TRANSFERS.hold_all(base().wrapping_add(FIRST_SEEDS), count(SEEDS));
     assert!(!sometimes.contains_key("failed: otherwise"), "somebody failed for a reason of no name");
 }
 
 #[test]
 fn everything_happens_sometimes_to_a_transfer() {
-    let (_, sometimes) = hold_all(0, FIRST_SEEDS, hold);
+    let Tally { sometimes, .. } = OF_TRANSFERS.hold_all(0, FIRST_SEEDS);
     // A fault that never strikes, or an answer that nobody gets, would prove nothing.
     let faults = DiskFault::ALL.iter().map(|fault| fault.name());
     let failures = FAILURES.iter().map(|(_, name)| *name);
@@ -79,7 +69,8 @@ const MUST_HAPPEN: [&str; 16] = [
 
 #[test]
 fn the_same_seed_is_the_same_run_of_transfers() {
-    for seed in (0..40).map(|n| base().wrapping_add(n * 7919)) {
+    let base = base();
+    for seed in (0..40).map(|n| base.wrapping_add(n * 7919)) {
         let plan = Plan::draw(seed);
         let (once, again) = (run(&plan, false), run(&plan, true));
         assert_eq!((once.hash, once.turns), (again.hash, again.turns), "seed {seed:#x}");

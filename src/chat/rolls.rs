@@ -1,0 +1,88 @@
+//! Who joined a room and who left it since that was said last, to be said in one line each.
+//!
+//! Nobody is on a roll twice, and who is on both joined before leaving: who left and comes back is told of
+//! only after the rolls so far were closed (`Chat::enter_by_choice`). So a reader who goes by the last line that
+//! names somebody is right about where they are.
+
+use crate::engine::ConnectionId;
+use crate::limits;
+
+/// Who joined and who left.
+#[derive(Debug, Default)]
+pub struct Rolls {
+    joined: Roll,
+    left: Roll,
+    /// The last of those who left did so before the first of the others joined.
+    left_first: bool,
+}
+
+impl Rolls {
+    /// Somebody joined.
+    pub fn join(&mut self, id: ConnectionId, name: impl ToString) {
+        if self.joined.is_empty() {
+            self.left_first = !self.left.is_empty();
+        }
+        self.joined.add(id, name);
+    }
+
+    /// Somebody left.
+    pub fn leave(&mut self, id: ConnectionId, name: impl ToString) {
+        if !self.joined.is_empty() {
+            self.left_first = false;
+        }
+        self.left.add(id, name);
+    }
+
+    /// Whether somebody left.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        !self.left.is_empty()
+    }
+
+    /// Those on whom there is something to say, with the verb, in the order in which it is to be said.
+    pub fn in_order(self) -> impl Iterator<Item = (Roll, &'static str)> {
+        let (joined, left) = ((self.joined, "joined"), (self.left, "left"));
+        let both = if self.left_first { [left, joined] } else { [joined, left] };
+        both.into_iter().filter(|(roll, _)| !roll.is_empty())
+    }
+}
+
+/// Those to whom the same happened.
+#[derive(Debug, Default)]
+pub struct Roll {
+    names: Vec<String>,
+    total: usize,
+    first: Option<ConnectionId>,
+}
+
+impl Roll {
+    fn add(&mut self, id: ConnectionId, name: impl ToString) {
+        if self.names.len() < limits::NOTICE_NAMES_MAX {
+            self.names.push(name.to_string());
+        }
+        self.first.get_or_insert(id);
+        self.total += 1;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// Who it is, where it is one alone.
+    #[must_use]
+    pub fn only(&self) -> Option<ConnectionId> {
+        self.first.filter(|_| self.total == 1)
+    }
+
+    /// `ann`, `ann and bob`, `ann, bob and cho`, `ann, bob and 37 others`.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match (&self.names[..], self.total) {
+            ([one], _) => one.clone(),
+            ([one, two], _) => format!("{one} and {two}"),
+            ([one, two, three], 3) => format!("{one}, {two} and {three}"),
+            ([one, two, ..], total) => format!("{one}, {two} and {} others", total - 2),
+            ([], _) => String::new(),
+        }
+    }
+}
