@@ -209,20 +209,21 @@ impl Chat {
     /// Something was appended: everyone who follows is to be written to.
     fn flush_room(&mut self, now: Now, room_id: RoomId) {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
-        if self.config.slow == SlowPolicy::Close {
+        if room.flush == Flush::Idle {
+            if self.config.coalesce.is_zero() {
+                self.begin_walk(room_id);
+            } else {
+                room.flush = Flush::Held;
+                self.set_room_timer(now.moment + self.config.coalesce, room_id, Timer::Flush(room_id));
+            }
+        }
+        // Last: a room that is left by its last member drops what nobody is on the way to.
+        if self.config.slow == SlowPolicy::Close
+            && let Some(room) = self.rooms.get_mut(room_id.index())
+        {
             for slow in room.overtaken(&self.sessions) {
                 self.close_slow(now, slow);
             }
-        }
-        let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
-        if room.flush != Flush::Idle {
-            return;
-        }
-        if self.config.coalesce.is_zero() {
-            self.begin_walk(room_id);
-        } else {
-            room.flush = Flush::Held;
-            self.set_room_timer(now.moment + self.config.coalesce, room_id, Timer::Flush(room_id));
         }
     }
 

@@ -387,6 +387,31 @@ fn who_comes_and_goes_while_announcements_wait_is_told_of_in_that_order() {
 }
 
 #[test]
+fn what_the_last_one_said_who_was_too_slow_is_seen_by_a_console_that_watches() {
+    let config = Config {
+        slow: SlowPolicy::Close,
+        notices: false,
+        log_bytes_max: 2048,
+        line_bytes_max: 64,
+        ..quiet()
+    };
+    let mut world = World::new(config);
+    let console = world.connect_from(Peer::Console).expect("there is one");
+    world.send(console, "watch\n");
+    let ann = world.connect();
+    world.settle();
+    world.give_room(ann, 0);
+    let mut said = 0;
+    while world.sockets[&ann].closing.is_none() {
+        said += 1;
+        world.send(ann, &format!("line {said}\n"));
+        world.settle();
+    }
+    let seen = world.take(console);
+    assert!(seen.contains(&format!("ack line {said}\n")), "{said} said:\n{seen}");
+}
+
+#[test]
 fn deadlines_of_waits_do_not_pile_up() {
     let config =
         Config { slow: SlowPolicy::Wait(Duration::from_secs(86400)), log_bytes_max: 20_000, ..quiet() };
