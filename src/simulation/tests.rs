@@ -1,10 +1,12 @@
-//! Seeds: those that failed once, many others, and those that find each sabotage.
+//! Seeds: those that failed once, many others, and those that find each sabotage. The others follow from the
+//! commit, so that the tests of each try other ones, and the tests of one the same ones again.
 //!
 //! `ONEPOLL_SIM_SEEDS=100000 ONEPOLL_SIM_BASE=0x7000 cargo test --profile simulation --lib simulation` runs more
 //! and other ones, and `ONEPOLL_SIM_SEED=0x1f cargo test --lib simulation::tests::one_seed -- --nocapture` one again, in words.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::plan::{Fault, Plan};
@@ -34,10 +36,19 @@ pub(super) fn seeds_of(corpus: &str) -> impl Iterator<Item = u64> {
     lines.map(|line| seed_of(line.split_whitespace().next().unwrap_or_default()))
 }
 
-/// The first of the seeds: the same for everyone, so that who tests a change tests the change; others are
-/// asked for.
+/// The first of the seeds: others for each commit, and for a commit the same, or those that are asked for.
 pub(super) fn base() -> u64 {
-    std::env::var("ONEPOLL_SIM_BASE").map_or(1, |base| seed_of(&base))
+    if let Ok(base) = std::env::var("ONEPOLL_SIM_BASE") {
+        return seed_of(&base);
+    }
+    let git = Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR"), "rev-parse", "HEAD"]).output();
+    let commit = git.ok().filter(|output| output.status.success());
+    let commit = commit.and_then(|output| String::from_utf8(output.stdout).ok());
+    if let Some(base) = commit.and_then(|commit| u64::from_str_radix(commit.get(..16)?, 16).ok()) {
+        return base;
+    }
+    eprintln!("no commit is known here: the seeds are the same as always, from 0x1 on");
+    1
 }
 
 /// How many seeds to run, of which `usual` are enough for a run of the tests.
@@ -200,7 +211,7 @@ fn plans_out_of_bytes_hold() {
     paths.sort();
     let mut inputs: Vec<Vec<u8>> =
         paths.iter().map(|path| std::fs::read(path).expect("a file of the corpus")).collect();
-    let mut random = Random::new(0, "bytes", 0);
+    let mut random = Random::new(base(), "bytes", 0);
     inputs.extend((0..count(SEEDS / 10)).map(|_| {
         let length = random.log_between(8, 120);
         (0..length).map(|_| random.draw() as u8).collect()
