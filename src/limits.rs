@@ -79,8 +79,14 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 /// the reserve that turns newcomers away, who reads the figures, and room for the libraries.
 pub const RESERVED_DESCRIPTORS: u64 = 32;
 
+/// The most descriptors that a kernel gives a process: their numbers are `int`s.
+pub const DESCRIPTORS_MAX: u64 = 1 << 31;
+
 /// The most that `--max-clients` derives from a huge descriptor limit; asking for more is allowed.
 pub const CLIENTS_MAX_DERIVED: u64 = 1 << 20;
+
+/// The longest duration that can be asked for, and that a run can have: no deadline overflows.
+pub const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86400);
 
 // ---- keep-alive (P16) ----
 
@@ -215,7 +221,7 @@ pub const CONSOLE_PRIVATE_BYTES_MAX: usize = 4 << 20;
 /// its lines wait until it has read some.
 pub const SKIPPED_SPANS_MAX: usize = 64;
 
-/// Bytes of the message of the day.
+/// Bytes of the message of the day, once it is cleaned.
 pub const MOTD_BYTES_MAX: usize = 8 * 1024;
 
 /// Members named by `/who` and `/lag`, and the most rooms named by `/rooms`.
@@ -252,6 +258,9 @@ pub const RECORDING_BYTES_MIN: u64 = 128 << 10;
 
 /// Bytes of a recording that wait in memory, at most, but for one entry: what the sockets took in a turn.
 pub const RECORDING_FLUSH_BYTES: usize = 16 * 1024;
+
+/// Bytes of the file of a time zone in a recording's head: the longest of all zones has some 3,600.
+pub const ZONE_FILE_BYTES_MAX: usize = 8 * 1024;
 
 /// Addresses that a redacted recording tells apart.
 pub const RECORDED_ADDRESSES_MAX: u32 = 65536;

@@ -82,8 +82,7 @@ pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
 
 fn scaled(text: &str, unit_s: f64) -> Option<Duration> {
     let number: f64 = text.parse().ok().filter(|number: &f64| !number.is_nan())?;
-    // A century is for ever, and no deadline overflows.
-    let seconds = (number * unit_s).min(100.0 * 365.0 * 86400.0);
+    let seconds = (number * unit_s).min(limits::FOR_EVER.as_secs_f64());
     Duration::try_from_secs_f64(seconds).ok()
 }
 

@@ -160,6 +160,9 @@ pub(super) struct Codec {
 
 const FAILED: u8 = 0x80;
 
+/// No clock of a run has more, and no deadline that is reckoned from less overflows.
+const NANOS_MAX: u64 = limits::FOR_EVER.as_nanos() as u64;
+
 /// The numbers of Linux's errors are below this.
 const ERRNO_END: i32 = 4096;
 
@@ -177,7 +180,7 @@ impl Codec {
             Err(errno) => put_number(out, u64::from(errno.unsigned_abs())),
             Ok(Answer::Done) => {}
             Ok(Answer::Time(now)) => {
-                put_number(out, now.moment.as_nanos().wrapping_sub(self.before.moment.as_nanos()));
+                put_number(out, now.moment.as_nanos().saturating_sub(self.before.moment.as_nanos()));
                 put_number(out, zigzag(now.unix_s.wrapping_sub(self.before.unix_s)));
                 self.before = *now;
             }
@@ -217,9 +220,12 @@ impl Codec {
             | Call::Abort
             | Call::Full => Answer::Done,
             Call::Now => {
-                let elapsed = input.number()?;
+                let nanos = self.before.moment.as_nanos().checked_add(input.number()?)?;
+                if nanos > NANOS_MAX {
+                    return None;
+                }
+                let moment = moment_of(nanos);
                 let unix_s = self.before.unix_s.wrapping_add(unzigzag(input.number()?));
-                let moment = moment_of(self.before.moment.as_nanos().wrapping_add(elapsed));
                 self.before = Now { moment, unix_s };
                 Answer::Time(self.before)
             }
@@ -387,8 +393,8 @@ mod tests {
         let address = |text: &str| Answer::Peer(Peer::Inet(text.parse().expect("an address"), 65535));
         vec![
             entry(Call::Now, 0, Ok(now(7, 1_795_255_200))),
-            entry(Call::Now, 0, Ok(now(u64::MAX, i64::MIN))),
-            entry(Call::Now, 0, Ok(now(0, i64::MAX))),
+            entry(Call::Now, 0, Ok(now(7, i64::MIN))),
+            entry(Call::Now, 0, Ok(now(NANOS_MAX, i64::MAX))),
             entry(Call::Poll, 0, Err(4)),
             entry(Call::Poll, 0, Ok(Answer::Events(vec![].into()))),
             entry(
@@ -475,6 +481,9 @@ mod tests {
             &[Call::Sum as u8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2],
             &[Call::Read as u8, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1],
             &[Call::Poll as u8, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1],
+            // A clock beyond all runs: 2^62 nanoseconds; and one that steps back.
+            &[Call::Now as u8, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40, 0],
+            &[Call::Now as u8, 1, 0, Call::Now as u8, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 0],
             &[Call::Register as u8, 0, 4],
             &[Call::Accept as u8, 9],
             &[Call::Accept as u8 | FAILED, 0],

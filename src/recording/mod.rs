@@ -7,9 +7,10 @@
 //! must come out as it did.
 //!
 //! The file: [`MAGIC`], a byte for the version of this format, then frames. A frame is the length of its payload
-//! (2 bytes) and the payload's checksum (4), both little-endian, and the payload: the [`Head`] in the first, whole
-//! [entries](entry) in the others. Each is written by one call, and before the engine sees what came in with it:
-//! the time, newcomers, bytes. A kill or a crash loses at most what the sockets took since.
+//! (2 bytes), the same again with each bit flipped, so that damage to it is no end of the file, and the payload's
+//! checksum (4), all little-endian; then the payload: the [`Head`] in the first, whole [entries](entry) in the
+//! others. Each is written by one call, and before the engine sees what came in with it: the time, newcomers,
+//! bytes. A kill or a crash loses at most what the sockets took since.
 //!
 //! A redacted recording has the lengths of what was read, no bytes, and numbers for addresses: it can be listed,
 //! and not replayed, for an engine that is not told what was said cannot do what it did.
@@ -34,10 +35,10 @@ pub use replaying::{Audience, Divergence, Ending, Replayed, Replaying};
 pub const MAGIC: &[u8] = b"onepoll recording\n";
 
 /// The version of the format that is written and read.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 
-/// Bytes of a frame before its payload: the length and the sum.
-const FRAME_HEAD_BYTES: usize = 2 + 4;
+/// Bytes of a frame before its payload: the length, its complement and the sum.
+const FRAME_HEAD_BYTES: usize = 2 + 2 + 4;
 
 /// Bytes of a payload, as its length has two.
 const PAYLOAD_BYTES_MAX: usize = u16::MAX as usize;

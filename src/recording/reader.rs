@@ -115,8 +115,12 @@ impl<R: Read> Reader<R> {
         if !self.fill(&mut head)? {
             return Ok(false);
         }
-        let [length_low, length_high, sum @ ..] = head;
-        let length = usize::from(u16::from_le_bytes([length_low, length_high]));
+        let [length_low, length_high, complement_low, complement_high, sum @ ..] = head;
+        let length = u16::from_le_bytes([length_low, length_high]);
+        if length != !u16::from_le_bytes([complement_low, complement_high]) {
+            return Err(Fault::Damaged(self.offset));
+        }
+        let length = usize::from(length);
         let mut payload = std::mem::take(&mut self.payload);
         payload.resize(length, 0);
         let is_whole = self.fill(&mut payload)?;

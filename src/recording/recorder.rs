@@ -193,12 +193,13 @@ impl Drop for Recorder {
     }
 }
 
-/// Puts the length and the sum of the payload before it.
+/// Puts the length, its complement and the sum of the payload before it.
 fn seal(frame: &mut [u8]) {
     let (head, payload) = frame.split_at_mut(FRAME_HEAD_BYTES);
     let length = u16::try_from(payload.len()).expect("invariant: a payload is flushed before it is too long");
     head[..2].copy_from_slice(&length.to_le_bytes());
-    head[2..].copy_from_slice(&Sum::of(payload).to_le_bytes());
+    head[2..4].copy_from_slice(&(!length).to_le_bytes());
+    head[4..].copy_from_slice(&Sum::of(payload).to_le_bytes());
 }
 
 /// Adds the first `taken` bytes of both parts.

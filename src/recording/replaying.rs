@@ -187,11 +187,11 @@ impl<R: Read, A: Audience> Replaying<R, A> {
     /// Tells the audience, unless this is beyond where the replay is to go.
     fn tell(&mut self, entry: &Entry<'_>, out: [&[u8]; 2]) {
         if let Ok(Answer::Time(now)) = entry.answer {
-            self.now = now;
             if self.until.is_some_and(|until| until < now.moment) {
                 self.ending = Some(Ending::Until);
                 return;
             }
+            self.now = now;
         }
         if let Err(error) = self.audience.hear(self.now.moment, entry, out) {
             self.ending = Some(Ending::Unheard(error));

@@ -273,7 +273,7 @@ fn what_comes_in_is_in_the_file_before_the_engine_sees_it() {
 fn frames(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut rest = &bytes[MAGIC.len() + 1..];
     let mut frames = Vec::new();
-    while let [low, high, _, _, _, _, behind @ ..] = rest {
+    while let [low, high, _, _, _, _, _, _, behind @ ..] = rest {
         let (payload, next) = behind.split_at(usize::from(u16::from_le_bytes([*low, *high])));
         frames.push(payload.to_vec());
         rest = next;
@@ -284,7 +284,9 @@ fn frames(bytes: &[u8]) -> Vec<Vec<u8>> {
 fn sealed(frames: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = [MAGIC, &[FORMAT]].concat();
     for payload in frames {
-        bytes.extend(u16::try_from(payload.len()).expect("short").to_le_bytes());
+        let length = u16::try_from(payload.len()).expect("short");
+        bytes.extend(length.to_le_bytes());
+        bytes.extend((!length).to_le_bytes());
         bytes.extend(Sum::of(payload).to_le_bytes());
         bytes.extend(payload);
     }
@@ -340,6 +342,30 @@ fn a_damaged_recording_is_refused_or_replays_up_to_the_damage() {
         }
     }
     assert!(damaged > 1000, "{damaged}");
+}
+
+fn read_all(bytes: &[u8]) -> Result<(), Fault> {
+    let (mut reader, _) = Reader::new(bytes)?;
+    while reader.next_entry()?.is_some() {}
+    Ok(())
+}
+
+#[test]
+fn each_flipped_bit_of_a_frame_s_head_is_damage_and_no_end() {
+    let (bytes, _) = record("bits", false, limits::RECORDING_BYTES_MAX);
+    read_all(&bytes).expect("it is whole");
+    let frames = frames(&bytes);
+    assert!(frames.len() > 50, "{} frames", frames.len());
+    let mut at = MAGIC.len() + 1;
+    for payload in frames {
+        for bit in 0..8 * FRAME_HEAD_BYTES {
+            let mut bytes = bytes.clone();
+            bytes[at + bit / 8] ^= 1 << (bit % 8);
+            let fault = read_all(&bytes).expect_err("a bit is flipped");
+            assert!(matches!(fault, Fault::Damaged(offset) if offset == at as u64), "bit {bit}: {fault:?}");
+        }
+        at += FRAME_HEAD_BYTES + payload.len();
+    }
 }
 
 #[test]
