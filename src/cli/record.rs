@@ -7,7 +7,7 @@ use log::info;
 use super::surroundings::Surroundings;
 use super::{Exit, complain, parse};
 use crate::codec::text::describe;
-use crate::event_loop::io::{Io, System};
+use crate::event_loop::io::System;
 use crate::recording::{Head, Recorder, Recording};
 
 /// The arguments of `onepoll serve` that are about its recording.
@@ -32,7 +32,7 @@ impl RecordArguments {
     pub(super) fn begin(
         &self,
         path: &Path,
-        mut system: System,
+        system: System,
         surroundings: &Surroundings,
     ) -> Result<Recording<System>, Exit> {
         let version = env!("CARGO_PKG_VERSION").into();
@@ -42,7 +42,9 @@ impl RecordArguments {
             (head, "who comes and how much they say, not what")
         } else {
             let arguments = std::env::args_os().skip(1).collect();
-            let facts = surroundings.facts(system.now().unix_s);
+            let facts = surroundings
+                .facts()
+                .map_err(|why| complain(Exit::Failed, format!("--record {}: {why}", path.display())))?;
             (Head { version, is_redacted: false, arguments, facts }, "all that people say")
         };
         let recorder = Recorder::create(path, &head, self.record_bytes)

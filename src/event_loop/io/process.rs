@@ -8,6 +8,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::stdio::{stderr, stdout};
 
 use super::output::Output;
+use crate::limits;
 
 /// Raises the limit of open descriptors as far as it goes, and returns it.
 #[must_use]
@@ -16,7 +17,7 @@ pub fn raise_descriptor_limit() -> u64 {
     limit.current = limit.maximum;
     // Where it cannot be raised, it stays what it was.
     let _ = setrlimit(Resource::Nofile, limit);
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).min(limits::DESCRIPTORS_MAX)
 }
 
 /// Keeps signals away that this process was started to ignore: `nohup` ignores SIGHUP, a shell
