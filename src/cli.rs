@@ -13,10 +13,12 @@ mod service;
 mod surroundings;
 
 use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::codec::text::describe;
 use crate::event_loop::io::{self, SocketOptions, System};
 
 /// How the program ends, as scripts see it.
@@ -70,10 +72,9 @@ pub fn run() -> ExitCode {
     let (arguments, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
-            // Nobody is left to be told where neither output can be written.
-            let _ = error.print();
-            return exit.into();
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            // Where standard error cannot be written, only the exit code is left.
+            return if error.use_stderr() { Exit::Usage } else { shown(printed) }.into();
         }
     };
     match arguments.command {
@@ -95,9 +96,19 @@ fn system(options: SocketOptions) -> std::io::Result<System> {
     Ok(system)
 }
 
+/// How showing something on standard output ended. Who reads only the beginning, as `head` does, has what it
+/// wants.
+fn shown(written: std::io::Result<()>) -> Exit {
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            complain(Exit::Failed, format!("standard output: {}", describe(&error)))
+        }
+        _ => Exit::Done,
+    }
+}
+
 /// Tells the person at the terminal what failed: what, which, why, remedy.
 fn complain(exit: Exit, what: impl Display) -> Exit {
-    use std::io::Write;
     // A closed standard error leaves only the exit code.
     let _ = writeln!(std::io::stderr(), "onepoll: {what}");
     exit

@@ -4,15 +4,15 @@ mod listing;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
 
 use super::surroundings::Surroundings;
-use super::{Command, Exit, complain, parse, serve};
-use crate::codec::text::describe;
+use super::{Command, Exit, complain, parse, serve, shown};
+use crate::codec::text::{describe, escape};
 use crate::engine::{Engine, ListenerId, Moment, Peer};
 use crate::event_loop::EventLoop;
 use crate::recording::entry::Call;
@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     until: Option<Duration>,
 
     /// Show this connection only: its number, as the log and `clients` have it
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     connection: Option<u64>,
 
     /// The bytes that went out to it and nothing else, to compare with what it got
@@ -52,56 +52,66 @@ bytes. A recording that was made with --redact is only listed.
 Try it: onepoll serve --record FILE, and after some talk: onepoll replay FILE";
 
 /// The recording as a system, and who follows it.
-type Tape<R> = Replaying<R, Listing<std::io::Stdout>>;
+type Tape<R> = Replaying<R, Listing<io::Stdout>>;
 
 /// What a person at the terminal hears of a replay that failed.
 type Complaint = String;
 
-/// Replays to standard output.
-pub(super) fn run(arguments: &Arguments) -> Exit {
-    match replay(arguments) {
-        Ok(()) => Exit::Done,
-        Err(complaint) => complain(Exit::Failed, format!("{}: {complaint}", arguments.file.display())),
+/// Why there is no whole replay.
+enum Failure {
+    /// The recording is at fault.
+    Recording(Complaint),
+    /// What is shown does not get anywhere.
+    Output(io::Error),
+}
+
+impl From<Complaint> for Failure {
+    fn from(complaint: Complaint) -> Self {
+        Failure::Recording(complaint)
     }
 }
 
-fn replay(arguments: &Arguments) -> Result<(), Complaint> {
+/// Replays to standard output.
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let (exit, words) = match replay(arguments) {
+        Ok(summary) => (Exit::Done, summary),
+        Err(Failure::Recording(complaint)) => (Exit::Failed, complaint),
+        Err(Failure::Output(error)) => return shown(Err(error)),
+    };
+    // Somebody else made the file, and what it says of itself may be meant for the terminal (P36).
+    complain(exit, escape(format!("{}: {words}", arguments.file.display()).as_bytes()))
+}
+
+/// What is to be said of a replay that did all that it should.
+fn replay(arguments: &Arguments) -> Result<String, Failure> {
     let file = File::open(&arguments.file).map_err(|error| describe(&error))?;
     let (reader, head) = Reader::new(BufReader::new(file)).map_err(|fault| fault.to_string())?;
     let show = match arguments.connection {
         None => Show::All,
         Some(number) if arguments.raw && head.is_redacted => {
-            return Err(format!("was recorded with --redact: it does not have what #{number} got"));
+            return Err(format!("was recorded with --redact: it does not have what #{number} got").into());
         }
         Some(number) if arguments.raw => Show::Raw(number),
         Some(number) => Show::One(number),
     };
-    let listing = Listing::new(std::io::stdout(), show, head.is_redacted);
+    let listing = Listing::new(io::stdout(), show, head.is_redacted);
     let until = arguments.until.map(|until| Moment::START + until);
     let replaying = Replaying::new(reader, listing, until);
     let (ending, entries, moment, listing) =
         if head.is_redacted { replaying.list() } else { replay_chat(&head, replaying)?.finish() };
-    let last = match (&ending, listing.finish()) {
-        (Some(Ending::Unheard(error)), _) => return unheard(error),
-        (_, Err(error)) => return unheard(&error),
-        (_, Ok(last)) => last,
+    let (ending, last) = match (ending, listing.finish()) {
+        (Some(Ending::Unheard(error)), _) | (_, Err(error)) => return Err(Failure::Output(error)),
+        (ending, Ok(last)) => (ending, last),
     };
     let end = describe_end(ending, &head)?;
     if let Some(number) = arguments.connection
-        && !(1..=last).contains(&number)
+        && number > last
     {
-        return Err(format!("there is no connection {number} up to there, only 1 to {last}"));
+        return Err(format!("there is no connection {number} up to there, only 1 to {last}").into());
     }
-    let file = arguments.file.display();
     let seconds = moment.since(Moment::START).as_secs_f64();
     let how = if head.is_redacted { "listed, not run: it is redacted" } else { "as recorded" };
-    complain(Exit::Done, format!("{file}: {seconds:.6} s, {entries} entries, {how}; {end}"));
-    Ok(())
-}
-
-/// What is shown does not get anywhere. A pipe whose reader has what it wanted is no failure.
-fn unheard(error: &std::io::Error) -> Result<(), Complaint> {
-    if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(describe(error)) }
+    Ok(format!("{seconds:.6} s, {entries} entries, {how}; {end}"))
 }
 
 /// How a replay ended that got as far as it could, or why it did not.
@@ -123,7 +133,10 @@ fn describe_end(ending: Option<Ending>, head: &Head) -> Result<&'static str, Com
             let here = env!("CARGO_PKG_VERSION");
             let recorded_by = &head.version;
             Err(if recorded_by == here {
-                format!("{divergence}: the file is damaged, or another build of this version recorded it")
+                format!(
+                    "{divergence}: the file is damaged, another build of this version recorded it, or its time zone \
+                     has other rules here"
+                )
             } else {
                 format!(
                     "{divergence}: onepoll {recorded_by} recorded it, and this is {here}: replay it with that"

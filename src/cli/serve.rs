@@ -11,7 +11,7 @@ use super::parse::{self, ConnectLimit, RateLimit};
 use super::record::RecordArguments;
 use super::service::{self, Service, Stats};
 use super::surroundings::Surroundings;
-use super::{Exit, complain, logging};
+use super::{Exit, complain, logging, shown};
 use crate::chat::Chat;
 use crate::chat::config::{Config, ConnectRate, Format, Rate, SlowPolicy};
 use crate::chat::limit::Limit;
@@ -175,9 +175,8 @@ pub(super) fn run(arguments: &Arguments, matches: Option<&clap::ArgMatches>) -> 
         Err(why) => return complain(Exit::Usage, why),
     };
     if arguments.show_limits {
-        // Who reads only the beginning, as `head` does, has what it wants.
-        let _ = std::io::stdout().write_all(settings.page().as_bytes());
-        return Exit::Done;
+        let mut stdout = std::io::stdout();
+        return shown(stdout.write_all(settings.page().as_bytes()).and_then(|()| stdout.flush()));
     }
     let default = [Address::Host(Transport::Tcp, "127.0.0.1".into(), 60000)];
     let service = Service {

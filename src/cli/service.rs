@@ -168,16 +168,20 @@ impl Service<'_> {
         match end {
             End::Done => Exit::Done,
             End::Overdue(connections) => {
-                let drain = self.drain;
-                warn!("{connections} connections did not take what was due to them in {drain:?}");
+                let (who, drain_s) = (connections_of(connections), self.drain.as_secs_f64());
+                warn!("{who} did not take all that was due in {drain_s} s");
                 Exit::Done
             }
             End::CutShort(connections) => complain(
                 Exit::Failed,
-                format!("ended at once by a second signal: {connections} connections were cut off"),
+                format!("ended at once by a second signal, which cut off {}", connections_of(connections)),
             ),
         }
     }
+}
+
+fn connections_of(count: usize) -> String {
+    if count == 1 { "1 connection".into() } else { format!("{count} connections") }
 }
 
 /// Tells where the server, or what it says of itself, can be reached. A closed standard output is no reason

@@ -3,6 +3,9 @@
 use std::io::Write;
 use std::net::TcpListener;
 
+use onepoll::limits;
+use onepoll::recording::{Head, Recorder};
+
 use crate::harness::{Client, Directory, Server, on_a_terminal, onepoll, run, untimed};
 use crate::seeds::Random;
 
@@ -274,9 +277,45 @@ fn p36_no_control_of_anybody_is_in_what_a_replay_shows() {
     ann.rest();
     drop(ann);
     assert_eq!(server.exit_code(), 0);
-    let (code, listing, _) = run(onepoll(&["replay", &file]));
+    let (code, listing, stderr) = run(onepoll(&["replay", &file]));
     assert!(code == 0 && listing.contains("the end"), "{code}: {listing}");
     assert_harmless(listing.as_bytes());
+    assert_harmless(stderr.as_bytes());
+}
+
+#[test]
+fn p36_no_control_of_a_forged_recording_is_in_what_is_said_of_it() {
+    let hostile: String = hostile_characters().map(|c| format!("<{c}]0;x")).collect();
+    let directory = Directory::new();
+    let facts = |strange: &str| {
+        ["descriptors", "motd", "time zone", "console prompt"]
+            .map(|name| (name.to_string(), if name == strange { hostile.clone() } else { "1024".into() }))
+            .to_vec()
+    };
+    let head = |version: &str, arguments: &[&str], facts| Head {
+        version: version.into(),
+        is_redacted: false,
+        arguments: arguments.iter().map(Into::into).collect(),
+        facts,
+    };
+    let log_bytes = format!("--log-bytes={hostile}");
+    let heads = [
+        head(&hostile, &["serve", "--of-tomorrow"], facts("none")),
+        head("1", &["serve", &hostile], facts("none")),
+        head("1", &["serve", &log_bytes], facts("none")),
+        head("1", &[&hostile], facts("none")),
+        head("1", &["serve"], facts("descriptors")),
+        head("1", &["serve"], facts("time zone")),
+        head("1", &["serve"], facts("console prompt")),
+    ];
+    for (number, head) in heads.iter().enumerate() {
+        let file = directory.file(&format!("tape\u{1b}]0;{number}\u{7}"));
+        drop(Recorder::create(&file, head, limits::RECORDING_BYTES_MIN).expect("a new file"));
+        let (code, listing, stderr) = run(onepoll(&["replay", &file.display().to_string()]));
+        assert!(code == 1 && listing.is_empty() && stderr.contains("\\u{1b}]0;"), "{code}: {stderr:?}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr:?}");
+        assert_harmless(stderr.as_bytes());
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Server, command, run, untimed};
+use crate::harness::{Client, Server, command, onepoll, run, untimed};
 
 #[test]
 fn one_more_than_max_clients_is_told_and_closed() {
@@ -260,5 +260,21 @@ fn limits_that_cannot_be_are_usage_errors() {
         assert_eq!(code, 2, "{arguments:?}: {stderr}");
         assert!(stderr.contains(why), "{arguments:?}: {stderr}");
         assert!(stdout.is_empty(), "{arguments:?}: {stdout}");
+    }
+}
+
+#[test]
+fn what_cannot_be_shown_is_told_and_is_a_failure_but_for_who_has_read_enough() {
+    for arguments in [&["serve", "--show-limits"][..], &["serve", "--help"], &["--help"], &["--version"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+        let output = onepoll(arguments).stdout(full).output().expect("the binary starts");
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert_eq!(said, "onepoll: standard output: no space left on device\n", "{arguments:?}");
+        let (reader, nobody) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = onepoll(arguments).stdout(nobody).output().expect("the binary starts");
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
     }
 }

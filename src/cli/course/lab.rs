@@ -3,10 +3,10 @@
 mod turns;
 
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::time::Duration;
 
-use crate::cli::{Exit, complain, parse};
+use crate::cli::{Exit, complain, parse, shown};
 use crate::lab::{LESSONS, Lesson, Telling};
 
 /// The arguments of `onepoll lab`.
@@ -54,12 +54,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 fn print_list() -> Exit {
     let list = list()
         + "\n`onepoll lab LESSON` tells one; `onepoll lab turns` serves a chat and tells of its loop.\n";
-    match std::io::stdout().write_all(list.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            complain(Exit::Failed, format!("lab: standard output: {error}"))
-        }
-        _ => Exit::Done,
-    }
+    shown(std::io::stdout().write_all(list.as_bytes()))
 }
 
 /// One line for each lesson.
