@@ -18,6 +18,9 @@ const SHAPED_BYTES_MAX: usize = 2048;
 /// Readers at one time, beyond which a run fails: an oracle that takes anything proves nothing.
 const READERS_MAX: usize = 10_000;
 
+/// The key of the place of a history that is not due any more: of no stay.
+const HISTORY: u64 = u64::MAX;
+
 const MISSED: &[u8] = b"-- you missed ";
 
 /// A member's place in a room, or what it is still due of one that it left.
@@ -154,7 +157,7 @@ impl Reader {
         if let Some(Part::Missed { of, .. }) = &mut self.part
             && *of == Hole::History
         {
-            *of = Hole::Place(u64::MAX);
+            *of = Hole::Place(HISTORY);
         }
         for item in std::mem::take(&mut self.queue) {
             match item {
@@ -165,7 +168,7 @@ impl Reader {
                 }
                 Item::History { room, next, until } => {
                     let until = Some(until);
-                    self.places.push(Place { key: u64::MAX, room, next, until, is_forgiven: true });
+                    self.places.push(Place { key: HISTORY, room, next, until, is_forgiven: true });
                 }
                 Item::Choice(mut ways) => {
                     for way in &mut ways {
@@ -303,17 +306,20 @@ impl Reader {
         let end = self.end_of(of, room).min(room.base);
         let mut next = next;
         self.told += left;
-        // A history that was forgiven counts as none of its stays.
-        if !matches!(of, Hole::History | Hole::Place(u64::MAX)) {
+        // A history counts as none of its stays, and shows one's own words, too.
+        let is_history = matches!(of, Hole::History | Hole::Place(HISTORY));
+        if !is_history {
             self.gapped += left;
         }
         while left > 0 {
             let record = room.records[..end].get(next)?;
-            let counts = of == Hole::History || record.except != Some(around.id);
+            let counts = is_history || record.except != Some(around.id);
             left -= u64::from(record.is_message && counts);
             next += 1;
         }
         self.go_to(of, next);
+        // What is not due any more is told of once.
+        self.places.retain(|place| place.key != HISTORY || of != Hole::Place(HISTORY));
         Some(())
     }
 
@@ -445,7 +451,8 @@ impl Reader {
         for place in &mut self.places {
             let room = &around.rooms[place.room];
             let end = place.until.unwrap_or(room.records.len());
-            while place.next < end && is_passed_by(room, place.next, around.id) {
+            let is_history = place.key == HISTORY;
+            while place.next < end && is_passed_by(room, place.next, around.id, is_history) {
                 place.next += 1;
             }
         }
@@ -525,7 +532,10 @@ impl Reader {
 }
 
 /// Whether a member is not sent a record, and not told so.
-fn is_passed_by(room: &Room, index: usize, id: ConnectionId) -> bool {
+fn is_passed_by(room: &Room, index: usize, id: ConnectionId, is_history: bool) -> bool {
     let record = &room.records[index];
-    record.except == Some(id) || !record.is_message && index < room.base
+    match is_history {
+        true => !record.is_message,
+        false => record.except == Some(id) || !record.is_message && index < room.base,
+    }
 }
