@@ -366,6 +366,21 @@ pub const FILE_IDENTITY_BYTES_MAX: usize = 64;
 /// `--idle`: silence of a sender after which its transfer is over.
 pub const TRANSFER_IDLE: Duration = Duration::from_secs(60);
 
+/// `--deadline`: how long a transfer may take, beyond a second for each
+/// [`TRANSFER_BYTES_PER_SECOND_MIN`] that came (P59).
+pub const TRANSFER_DEADLINE: Duration = Duration::from_secs(600);
+
+/// How fast, at least, a transfer has to be that takes longer than that: less than the slowest of modems was.
+pub const TRANSFER_BYTES_PER_SECOND_MIN: u64 = 1024;
+
+/// `--reserve-free`: the part of a disk that stays free, in a hundred (P57), and the most bytes of it.
+pub const RESERVED_PERCENT: u64 = 5;
+/// See [`RESERVED_PERCENT`].
+pub const RESERVED_BYTES_MAX: u64 = 1 << 30;
+
+/// Bytes of a transfer that are written before somebody looks what is free: so much less may be left.
+pub const FREE_LOOK_BYTES: u64 = 1 << 20;
+
 /// How long a sender that could go on with a broken transfer waits for the receiver to say what it has: one
 /// that knows of such things says it at once.
 pub const RESUME_OFFER: Duration = Duration::from_secs(2);

@@ -86,6 +86,9 @@ pub(crate) enum Sabotage {
     /// The receiver: nothing ends the wait for a silent sender.
     #[cfg(feature = "course")]
     ForgetIdle,
+    /// The receiver: a transfer may take as long as it likes, as long as something comes.
+    #[cfg(feature = "course")]
+    ForgetDeadline,
     /// The receiver: who failed is not told.
     #[cfg(feature = "course")]
     ForgetFailure,
@@ -135,7 +138,7 @@ impl Sabotage {
 
     /// Those of the receiver of files.
     #[cfg(feature = "course")]
-    pub(crate) const OF_RECEIVER: [Sabotage; 10] = [
+    pub(crate) const OF_RECEIVER: [Sabotage; 11] = [
         Sabotage::PublishUnchecked,
         Sabotage::PublishCut,
         Sabotage::CountUnwritten,
@@ -143,6 +146,7 @@ impl Sabotage {
         Sabotage::ForgetPart,
         Sabotage::ForgetPlace,
         Sabotage::ForgetIdle,
+        Sabotage::ForgetDeadline,
         Sabotage::ForgetFailure,
         Sabotage::HonourName,
         Sabotage::TakeUpAnything,

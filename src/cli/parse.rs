@@ -33,6 +33,27 @@ pub(super) fn file_bytes(text: &str) -> Result<u64, String> {
     scaled_bytes(text, "KMGT", "512M or 4G")
 }
 
+/// What is to stay free of a disk.
+#[cfg(feature = "course")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reserve {
+    Bytes(u64),
+    /// At most 100.
+    Percent(u64),
+}
+
+/// `512M`, `5%`.
+#[cfg(feature = "course")]
+pub(super) fn reserve(text: &str) -> Result<Reserve, String> {
+    match text.strip_suffix('%') {
+        None => file_bytes(text).map(Reserve::Bytes).map_err(|why| format!("{why}, or a percentage, as 5%")),
+        Some(percent) => match percent.parse() {
+            Ok(percent @ 0..=100) => Ok(Reserve::Percent(percent)),
+            _ => Err("0% to 100%".into()),
+        },
+    }
+}
+
 const TOO_MANY_BYTES: &str = "more bytes than there can be";
 
 /// A number, and perhaps one of these units, each 1,024 of the one before.
@@ -159,6 +180,17 @@ mod tests {
         assert_eq!(file_bytes("1T"), Ok(1 << 40));
         for wrong in ["", "G", "-1", "1GG", "1X", "17000000T"] {
             assert!(file_bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[cfg(feature = "course")]
+    #[test]
+    fn what_stays_free_is_bytes_or_a_part() {
+        assert_eq!(reserve("2G"), Ok(Reserve::Bytes(2 << 30)));
+        assert_eq!(reserve("0"), Ok(Reserve::Bytes(0)));
+        assert_eq!(reserve("100%"), Ok(Reserve::Percent(100)));
+        for wrong in ["", "%", "101%", "-1%", "1.5%", "5 %", "half"] {
+            assert!(reserve(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -15,7 +15,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::codec::transfer::Answer;
-use crate::engine::{AddressBlock, Peer, Reason};
+use crate::engine::{AddressBlock, Moment, Peer, Reason};
+use crate::limits;
 use crate::progress::Progress;
 use crate::sabotage::sabotaged;
 use crate::socketserver::{Dispatch, Handler, Request};
@@ -36,6 +37,10 @@ pub struct Settings {
     pub transfers_per_address_max: usize,
     /// Silence of a sender that ends its transfer.
     pub idle: Duration,
+    /// What ends it however busy it is, but for what came: see [`limits::TRANSFER_BYTES_PER_SECOND_MIN`].
+    pub deadline: Duration,
+    /// Bytes of the disk that are to stay free.
+    pub reserved_bytes: u64,
     /// Whether one file is taken, and no more.
     pub is_once: bool,
 }
@@ -103,7 +108,7 @@ pub fn engine<F: Folder>(
     let full = Answer::Failed("no descriptor is left: try again later".into()).encode();
     Dispatch::new(move |_peer| {
         let receiver = Rc::clone(&receiver);
-        Sender { receiver, transfer: Transfer::default(), place: None }
+        Sender { receiver, transfer: Transfer::default(), place: None, began: Moment::START, came_bytes: 0 }
     })
     .with_full_notice(full)
 }
@@ -114,6 +119,10 @@ pub struct Sender<F: Folder> {
     receiver: Rc<RefCell<Receiver<F>>>,
     transfer: Transfer<F>,
     place: Option<Place>,
+    /// When it came, or when it was settled what of the file is there.
+    began: Moment,
+    /// Bytes of the transfer that came.
+    came_bytes: u64,
 }
 
 /// One of the places that there are for transfers, for as long as it is held.
@@ -127,6 +136,15 @@ struct Place {
 const NEXT_TURN: Duration = Duration::from_nanos(1);
 
 impl<F: Folder> Sender<F> {
+    /// When the transfer has to be over. Silence is no measure: a byte now and then would hold a place for ever.
+    fn due(&self, deadline: Duration) -> Moment {
+        if sabotaged!(ForgetDeadline) {
+            return Moment::START + Duration::MAX;
+        }
+        let came = Duration::from_secs(self.came_bytes / limits::TRANSFER_BYTES_PER_SECOND_MIN);
+        self.began + deadline.saturating_add(came)
+    }
+
     /// Makes one step of the transfer, then says what there is to say, and when to go on.
     fn step<R>(
         &mut self,
@@ -135,6 +153,12 @@ impl<F: Folder> Sender<F> {
     ) -> R {
         let receiver = &mut *self.receiver.borrow_mut();
         let caller = Caller { now: request.now(), number: request.number(), peer: request.peer() };
+        let (now, deadline) = (request.now().moment, receiver.settings.deadline);
+        if self.due(deadline) <= now {
+            let why =
+                format!("took longer than {deadline:?} and a second for each KiB that came (--deadline)");
+            self.transfer.cut(receiver, caller, &why);
+        }
         let result = step(&mut self.transfer, receiver, caller);
         request.send(self.transfer.take_said().as_bytes());
         if self.transfer.is_over() {
@@ -147,8 +171,12 @@ impl<F: Folder> Sender<F> {
                 request.server().shutdown();
             }
         } else {
-            let patience = self.transfer.patience(receiver.settings.idle);
-            request.set_timeout((!sabotaged!(ForgetIdle)).then_some(patience.unwrap_or(NEXT_TURN)));
+            if self.transfer.is_settling() {
+                self.began = now;
+            }
+            let patience = self.transfer.patience(receiver.settings.idle).unwrap_or(NEXT_TURN);
+            let patience = patience.min(self.due(deadline).since(now));
+            request.set_timeout((!sabotaged!(ForgetIdle)).then_some(patience));
         }
         result
     }
@@ -157,7 +185,8 @@ impl<F: Folder> Sender<F> {
 impl<F: Folder> Handler for Sender<F> {
     fn setup(&mut self, request: &mut Request<'_>) {
         let mut receiver = self.receiver.borrow_mut();
-        request.set_timeout(Some(receiver.settings.idle));
+        self.began = request.now().moment;
+        request.set_timeout(Some(receiver.settings.idle.min(receiver.settings.deadline)));
         match receiver.place_for(request.peer()) {
             Ok(place) => self.place = Some(place),
             Err((reason, why)) => {
@@ -171,6 +200,7 @@ impl<F: Folder> Handler for Sender<F> {
         let input = request.unread();
         let consumed =
             self.step(request, |transfer, receiver, caller| transfer.take(receiver, caller, input));
+        self.came_bytes += consumed as u64;
         request.consume(consumed);
     }
 

@@ -129,14 +129,14 @@ fn p56_kill_leaves_nothing_that_looks_whole_and_the_next_start_removes_the_rest(
 }
 
 /// Starts a receiver in a mount namespace of its own, with a disk of one MiB; says so where that cannot be.
-fn on_a_small_disk(inbox: &Inbox) -> Option<Server> {
+fn on_a_small_disk(inbox: &Inbox, arguments: &[&str]) -> Option<Server> {
     let unshare = if rustix::process::geteuid().is_root() { "unshare -m" } else { "unshare -r -m" };
     let mount = "mount -t tmpfs -o size=1M none";
     if !can(&format!("{unshare} {mount} /mnt")) {
         return None;
     }
     let script = format!("{mount} '{}'; exec \"$@\"", inbox.path().display());
-    let mut command = inbox.command(&[]);
+    let mut command = inbox.command(arguments);
     wrap(&mut command, &[unshare.split(' ').collect(), vec!["sh", "-c", &*script, "sh"]].concat());
     Some(Server::spawn(command))
 }
@@ -144,7 +144,7 @@ fn on_a_small_disk(inbox: &Inbox) -> Option<Server> {
 #[test]
 fn p57_a_full_disk_is_told_and_the_receiver_goes_on() {
     let inbox = Inbox::new();
-    let Some(server) = on_a_small_disk(&inbox) else { return };
+    let Some(server) = on_a_small_disk(&inbox, &["--reserve-free", "0"]) else { return };
     let content = content(4 << 20);
     let failure_of_sized = failure_of(&server, &checked("a", &content));
     assert!(failure_of_sized.contains("no room: 4194304 bytes are to come"), "{failure_of_sized}");
@@ -166,6 +166,31 @@ fn p57_a_full_disk_is_told_and_the_receiver_goes_on() {
     let seen = format!("/proc/{}/root{}", server.pid().as_raw_nonzero(), inbox.path().display());
     assert_eq!(names(std::path::Path::new(&seen)), ["c", "well", "well-1"]);
     assert_well(&server);
+}
+
+#[test]
+fn p57_what_is_to_stay_free_stays_free_and_senders_are_told_before_a_byte_is_taken() {
+    let content = content(400_000);
+    // The disk has one MiB.
+    for (reserve, is_refused, bytes) in
+        [("60%", false, 0), ("70%", true, 733_950), ("700K", true, 716_800), ("0", false, 0)]
+    {
+        let inbox = Inbox::new();
+        let Some(server) = on_a_small_disk(&inbox, &["--reserve-free", reserve]) else { return };
+        if is_refused {
+            let mut client = server.connect();
+            client.send(&checked("a", &content)[..100]);
+            let failure = failure(&mut client);
+            let why = format!("are free, and {bytes} are to stay so (--reserve-free)");
+            assert!(failure.contains("a: no room: 400000 bytes are to come"), "{failure}");
+            assert!(failure.contains(&why), "{failure}");
+        } else {
+            let mut client = server.connect();
+            client.send(checked("a", &content));
+            done(&mut client, &content);
+        }
+        assert_well(&server);
+    }
 }
 
 #[test]
@@ -203,7 +228,8 @@ fn p57_whatever_the_disk_says_the_sender_hears_it_and_nothing_is_left() {
         ("pwrite64:error=EIO:when=5", &[], "cannot write: input/output error"),
         ("pwrite64:error=EFBIG:when=1", &[], "cannot write: file too large"),
         ("pwrite64:retval=0:when=2", &[], "cannot write: the disk takes nothing"),
-        ("fstatfs:error=EIO:when=1", &[], "a: cannot see what is free: input/output error"),
+        // The first is the receiver's, as it starts.
+        ("fstatfs:error=EIO:when=2", &[], "a: cannot see what is free: input/output error"),
         ("flock:error=ENOLCK:when=2", &[], "a: cannot create a file: no locks available"),
         ("renameat2:error=EIO:when=1", &[], "a: cannot be given its name: input/output error"),
         ("fsync:error=EIO:when=1", &["--sync"], "a: cannot be given its name: input/output error"),
@@ -280,6 +306,34 @@ fn p59_a_silent_sender_is_told_and_let_go() {
         assert!(failure.contains("nothing came for 200ms"), "{failure}");
     }
     assert!(inbox.names().is_empty());
+}
+
+#[test]
+fn p59_a_sender_that_always_says_something_has_a_deadline_too() {
+    let inbox = Inbox::new();
+    let server = inbox.receive(&["--idle", "60", "--deadline", "0.5"]);
+    let stream = checked("a", &content(100_000));
+    // In its header, and in the file: a byte now and then puts neither off.
+    for begun in [1, 500] {
+        let mut client = server.connect();
+        client.send(&stream[..begun]);
+        for byte in &stream[begun..] {
+            if speaks_within(client.tcp(), 20) {
+                break;
+            }
+            client.send([*byte]);
+        }
+        let failure = failure(&mut client);
+        let why = "took longer than 500ms and a second for each KiB that came (--deadline)";
+        assert!(failure.contains(why), "{failure}");
+    }
+    // Each KiB that came was worth a second.
+    let mut client = server.connect();
+    client.send(&stream[..90_000]);
+    assert!(!speaks_within(client.tcp(), 1000));
+    client.send(&stream[90_000..]);
+    done(&mut client, &content(100_000));
+    assert_eq!(inbox.names(), ["a"]);
 }
 
 #[test]

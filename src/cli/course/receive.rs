@@ -8,8 +8,9 @@ use std::time::Duration;
 use log::info;
 
 use super::progress::progress;
+use crate::cli::parse::{self, Reserve};
 use crate::cli::service::Service;
-use crate::cli::{Exit, complain, logging, parse};
+use crate::cli::{Exit, complain, logging};
 use crate::codec::text::describe;
 use crate::event_loop::Linger;
 use crate::event_loop::address::Address;
@@ -60,6 +61,16 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse::some_seconds)]
     idle: Duration,
 
+    /// End a transfer that takes longer than this and a second for each KiB that came, more than 0: silence is
+    /// not the only way to hold a place
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = parse::some_seconds)]
+    deadline: Duration,
+
+    /// Take no file that would leave less than this free on the disk: bytes, as 512M, or a part of all, as 5%
+    /// [default: 5%, 1G at most]
+    #[arg(long, value_name = "BYTES|PERCENT", value_parser = parse::reserve)]
+    reserve_free: Option<Reserve>,
+
     /// Answer only once the file is on the disk itself, where a loss of power does not reach it; slower,
     /// and everybody waits for the disk
     #[arg(long)]
@@ -76,6 +87,10 @@ waiting for another, and a disk on which nothing looks whole that is not. The se
 counts only as far as its last part, cleaned. A broken transfer that was sent with --resume is kept for a \
 week, the last 16 of them.
 
+Limits: --max-size, --max-transfers, --max-per-ip, --idle, --deadline and --reserve-free; who meets one is told \
+so, by its name, and the transfer is over. A header has 16 KiB at most. A transfer takes some 100 KiB of memory \
+at most, whatever the size of the file.
+
 Try it: onepoll receive /tmp, and elsewhere: onepoll send FILE 127.0.0.1:8890";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -90,11 +105,13 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     logging::init(0, 1);
     let descriptors = io::raise_descriptor_limit();
     io::let_large_writes_fail();
-    let settings = match settings(arguments, descriptors) {
+    let mut settings = match settings(arguments, descriptors) {
         Ok(settings) => settings,
         Err(why) => return complain(Exit::Usage, why),
     };
-    let (folder, remains) = match DiskFolder::open(&arguments.folder, arguments.sync) {
+    let opened = DiskFolder::open(&arguments.folder, arguments.sync)
+        .and_then(|(folder, remains)| Ok((reserved_bytes(arguments, &folder)?, folder, remains)));
+    let (reserved_bytes, folder, remains) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             let folder = arguments.folder.display();
@@ -107,6 +124,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             );
         }
     };
+    settings.reserved_bytes = reserved_bytes;
     info!("{} remains of broken transfers removed, {} kept for --resume", remains.removed, remains.kept);
     let receiver = Receiver::new(settings, folder, progress("receive", arguments.quiet, true));
     let receiver = Rc::new(RefCell::new(receiver));
@@ -122,6 +140,16 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     .run(receive::engine(&receiver));
     let has_failed = arguments.once && receiver.borrow().last() != Some(true);
     if exit == Exit::Done && has_failed { Exit::Failed } else { exit }
+}
+
+/// What is to stay free of the disk that the folder is on.
+fn reserved_bytes(arguments: &Arguments, folder: &DiskFolder) -> std::io::Result<u64> {
+    let percent = |percent: u64| Ok(folder.disk_bytes()? / 100 * percent);
+    match arguments.reserve_free {
+        Some(Reserve::Bytes(bytes)) => Ok(bytes),
+        Some(Reserve::Percent(part)) => percent(part),
+        None => Ok(percent(limits::RESERVED_PERCENT)?.min(limits::RESERVED_BYTES_MAX)),
+    }
 }
 
 fn settings(arguments: &Arguments, descriptors: u64) -> Result<Settings, String> {
@@ -148,6 +176,8 @@ fn settings(arguments: &Arguments, descriptors: u64) -> Result<Settings, String>
         transfers_max,
         transfers_per_address_max: arguments.max_per_ip,
         idle: arguments.idle,
+        deadline: arguments.deadline,
+        reserved_bytes: 0,
         is_once: arguments.once,
     })
 }

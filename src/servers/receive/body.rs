@@ -32,6 +32,10 @@ pub(super) struct Body<P> {
     total: Option<u64>,
     /// Beyond which it is refused.
     bytes_max: u64,
+    /// Bytes of the disk that are to stay free.
+    reserved_bytes: u64,
+    /// Bytes that were written since somebody looked whether they do.
+    unlooked_bytes: u64,
     has_trailer: bool,
     is_resumable: bool,
     /// What the sender is to know, though the file is there.
@@ -82,10 +86,12 @@ impl<F: Folder> Receiver<F> {
         let kept = header.resume.as_ref().and_then(|identity| self.kept_part(&name, header.bytes?, identity));
         let kept_bytes = kept.as_ref().map_or(0, |(_, bytes)| *bytes);
         let needed_bytes = header.bytes.unwrap_or(0).saturating_sub(kept_bytes);
+        let reserved_bytes = self.settings.reserved_bytes;
         let refusal = match self.folder.free_bytes() {
-            Ok(free_bytes) if needed_bytes <= free_bytes => None,
+            // What is there already takes no room.
+            Ok(_) if needed_bytes == 0 && header.bytes.is_some() => None,
             Ok(free_bytes) => {
-                Some(format!("{name}: no room: {needed_bytes} bytes are to come, {free_bytes} are free"))
+                why_no_room(needed_bytes, free_bytes, reserved_bytes).map(|why| format!("{name}: {why}"))
             }
             Err(error) => Some(cannot("cannot see what is free", error)),
         };
@@ -117,6 +123,8 @@ impl<F: Folder> Receiver<F> {
             name,
             total: header.bytes,
             bytes_max,
+            reserved_bytes,
+            unlooked_bytes: 0,
             has_trailer: header.has_trailer,
             is_resumable,
             warning,
@@ -166,6 +174,11 @@ impl<P> Body<P> {
     /// Whether nothing more is to come, not even a hash.
     pub(super) fn is_whole(&self) -> bool {
         self.total == Some(self.bytes()) && !self.has_trailer
+    }
+
+    /// Whether the sender may still continue what was kept.
+    pub(super) fn is_settling(&self) -> bool {
+        self.offer != Offer::Settled
     }
 
     /// Bytes that were kept, and that are to be checked.
@@ -288,8 +301,21 @@ impl<P> Body<P> {
                 Err(error) => return Err(format!("cannot write: {}", describe(&error))),
             }
         }
+        self.unlooked_bytes += self.chunk.len() as u64;
         self.chunk.clear();
-        Ok(())
+        self.look_for_room(folder)
+    }
+
+    /// Other files grow meanwhile, and one without a size may be of any: looks now and then what is left.
+    fn look_for_room(&mut self, folder: &impl Folder<Part = P>) -> Result<(), String> {
+        if self.reserved_bytes == 0 || self.unlooked_bytes < limits::FREE_LOOK_BYTES {
+            return Ok(());
+        }
+        self.unlooked_bytes = 0;
+        match folder.free_bytes() {
+            Ok(free_bytes) => why_no_room(0, free_bytes, self.reserved_bytes).map_or(Ok(()), Err),
+            Err(error) => Err(format!("cannot see what is free: {}", describe(&error))),
+        }
     }
 
     /// Reads a chunk of what is there again; the offer, once all was read.
@@ -345,6 +371,22 @@ const CHUNK_BYTES: u64 = limits::WRITE_CHUNK_BYTES as u64;
 /// The file is whole, unless something follows it.
 fn all_of(rest: &[u8]) -> Result<Taken, String> {
     if rest.is_empty() { Ok(Taken::Whole) } else { Err("more bytes came than the header announced".into()) }
+}
+
+/// Why so many bytes more may not be written, if they may not.
+fn why_no_room(needed_bytes: u64, free_bytes: u64, reserved_bytes: u64) -> Option<String> {
+    if needed_bytes.saturating_add(reserved_bytes) <= free_bytes {
+        return None;
+    }
+    let to_come = match needed_bytes {
+        0 => format!("{free_bytes} bytes are free"),
+        _ => format!("{needed_bytes} bytes are to come, {free_bytes} are free"),
+    };
+    let to_stay = match reserved_bytes {
+        0 => String::new(),
+        _ => format!(", and {reserved_bytes} are to stay so (--reserve-free)"),
+    };
+    Some(format!("no room: {to_come}{to_stay}"))
 }
 
 fn why_unpublished(name: &str, error: &io::Error) -> String {

@@ -168,6 +168,15 @@ impl DiskFolder {
         Ok((folder, remains))
     }
 
+    /// Bytes of the file system that it is on.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn disk_bytes(&self) -> io::Result<u64> {
+        let system = fstatvfs(&*self.directory)?;
+        Ok(system.f_blocks.saturating_mul(system.f_frsize))
+    }
+
     fn remove_remains(&mut self, now_s: i64) -> io::Result<Remains> {
         let mut removed = 0;
         // The newest, the oldest of them first. No more are open at once than are kept.

@@ -109,6 +109,8 @@ fn receiver() -> Receiver<Memory> {
         transfers_max: 10,
         transfers_per_address_max: 10,
         idle: Duration::from_secs(60),
+        deadline: Duration::from_secs(600),
+        reserved_bytes: 0,
         is_once: false,
     };
     let folder = Memory {
@@ -343,6 +345,41 @@ fn a_disk_that_fills_up_is_told_and_nothing_is_left() {
     line.send(&mut receiver, &stream(&header, &content));
     assert!(line.failure().contains("cannot write: no space left on device"));
     assert!(receiver.folder.files.is_empty());
+}
+
+#[test]
+fn what_is_to_stay_free_is_refused_before_a_byte_is_taken_and_looked_at_now_and_then() {
+    let content = content(4_000_000);
+    let sized = header("a", &content);
+    let unsized_header = Header { bytes: None, has_trailer: false, ..sized.clone() };
+    for (header, free_bytes, why) in [
+        (
+            &sized,
+            4_999_999,
+            "no room: 4000000 bytes are to come, 4999999 are free, and 1000000 are to stay so",
+        ),
+        (&unsized_header, 999_999, "no room: 999999 bytes are free, and 1000000 are to stay so"),
+    ] {
+        let mut receiver = receiver();
+        (receiver.settings.reserved_bytes, receiver.folder.free_bytes) = (1_000_000, free_bytes);
+        receiver.folder.descriptors = 0;
+        let mut line = Line::new();
+        line.send(&mut receiver, &header.encode());
+        let failure = line.failure();
+        assert!(failure.contains(why) && failure.contains("(--reserve-free)"), "{failure}");
+    }
+    let mut receiver = receiver();
+    (receiver.settings.reserved_bytes, receiver.folder.free_bytes) = (2_000_000, 4_000_000);
+    let mut line = Line::new();
+    line.send(&mut receiver, &stream(&unsized_header, &content));
+    assert!(line.failure().contains("2000000 are to stay so (--reserve-free)"));
+    assert!(receiver.folder.free_bytes > 2_000_000 - limits::FREE_LOOK_BYTES - 20_000, "it looked too late");
+    assert!(receiver.folder.files.is_empty());
+    // Nothing is to come of an empty file, nor of one that is there.
+    receiver.folder.free_bytes = 0;
+    let mut line = Line::new();
+    line.send(&mut receiver, &stream(&self::header("empty", &[]), &[]));
+    assert_eq!(line.answers(), [done(&[])]);
 }
 
 #[test]

@@ -55,6 +55,11 @@ impl<F: Folder> Transfer<F> {
         matches!(self.stage, Stage::Over)
     }
 
+    /// Whether it is not settled yet what of the file is there: that takes its time by itself.
+    pub(super) fn is_settling(&self) -> bool {
+        matches!(&self.stage, Stage::Body(body) if body.is_settling())
+    }
+
     /// How long to wait for the sender; `None`: not at all, for there is something to be done.
     pub(super) fn patience(&self, idle: Duration) -> Option<Duration> {
         match &self.stage {

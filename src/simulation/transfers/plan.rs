@@ -230,12 +230,16 @@ fn draw_character(random: &mut Random, pace_max_ms: u64) -> Character {
 }
 
 fn draw_settings(random: &mut Random) -> Settings {
-    Settings {
+    let settings = Settings {
         on_conflict: *random.pick(&[Conflict::Rename, Conflict::Refuse, Conflict::Overwrite]),
         file_bytes_max: random.chance(300).then(|| random.log_between(100, FILE_BYTES_MAX)),
         transfers_max: random.between(1, 6) as usize,
         transfers_per_address_max: random.between(1, 4) as usize,
         idle: Duration::from_millis(random.log_between(100, 60_000)),
         is_once: random.chance(80),
-    }
+        deadline: Duration::MAX,
+        reserved_bytes: if random.chance(300) { random.log_between(1, FILE_BYTES_MAX) } else { 0 },
+    };
+    // Silences enough to fill it are not too many to be waited for.
+    Settings { deadline: settings.idle * random.log_between(1, 50) as u32, ..settings }
 }

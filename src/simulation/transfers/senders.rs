@@ -26,6 +26,8 @@ struct Sender {
     character: Option<Character>,
     random: Random,
     transfer: Option<Transfer>,
+    /// When one who drips while all is calm sends the next byte.
+    drips_at: u64,
 }
 
 /// A transfer under way, as its sender sees it.
@@ -49,6 +51,7 @@ impl Senders {
             character: *character,
             random: Random::new(plan.seed, "sender", index),
             transfer: None,
+            drips_at: 0,
         };
         Senders {
             plan: plan.clone(),
@@ -83,7 +86,12 @@ impl Senders {
         let transfer = Transfer::begin(network, &mut self.ledger, character, Script::newcomer());
         let attempt = transfer.attempt;
         let random = Random::new(self.plan.seed, "newcomer", 0);
-        self.senders.push(Sender { character: Some(character), random, transfer: Some(transfer) });
+        self.senders.push(Sender {
+            character: Some(character),
+            random,
+            transfer: Some(transfer),
+            drips_at: 0,
+        });
         network.schedule(network.time, Happening::Person(self.senders.len() - 1));
         attempt
     }
@@ -96,7 +104,20 @@ impl Senders {
     }
 
     fn be_calm(&mut self, network: &mut Network, index: usize) {
-        let result = self.senders[index].be_calm(network, &mut self.ledger);
+        // Never silent for as long as would end it: that is what the deadline is for.
+        let pause_ns = (self.plan.settings.idle * 3 / 4).as_nanos() as u64;
+        let sender = &mut self.senders[index];
+        let drips = sender.character.is_some_and(|character| character.drips);
+        let bytes_max = match network.time {
+            time if drips && time < sender.drips_at => 0,
+            _ if drips => 1,
+            _ => usize::MAX,
+        };
+        let result = sender.be_calm(network, &mut self.ledger, bytes_max);
+        if bytes_max == 1 && sender.transfer.is_some() {
+            sender.drips_at = network.time + pause_ns;
+            network.schedule(sender.drips_at, Happening::Person(index));
+        }
         self.note(index, result);
     }
 
@@ -185,7 +206,12 @@ impl Sender {
         Ok(())
     }
 
-    fn be_calm(&mut self, network: &mut Network, ledger: &mut Ledger) -> Result<(), String> {
+    fn be_calm(
+        &mut self,
+        network: &mut Network,
+        ledger: &mut Ledger,
+        bytes_max: usize,
+    ) -> Result<(), String> {
         let Some(transfer) = &mut self.transfer else { return Ok(()) };
         let key = transfer.key;
         if network.sockets[key].person_left || network.sockets[key].is_reset {
@@ -198,7 +224,7 @@ impl Sender {
             network.leave(key);
             self.transfer = None;
         } else if !transfer.has_answer {
-            transfer.send(network, ledger, usize::MAX);
+            transfer.send(network, ledger, bytes_max);
         }
         Ok(())
     }
@@ -343,8 +369,10 @@ fn outcome(answer: &Answer) -> &'static str {
 }
 
 /// Words of an answer, and what it is counted as.
-pub(super) const FAILURES: [(&str, &str); 24] = [
+pub(super) const FAILURES: [(&str, &str); 26] = [
     ("is kept for --resume", "failed: kept"),
+    ("--deadline", "failed: too slow"),
+    ("--reserve-free", "failed: none to spare"),
     ("do not have the hash", "failed: wrong hash"),
     ("more bytes came", "failed: too many bytes"),
     ("ended early", "failed: ended early"),

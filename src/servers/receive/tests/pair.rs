@@ -217,6 +217,7 @@ fn whatever_happens_on_the_way_the_whole_file_arrives_or_none() {
         let mut shelf = Shelf { content, modified: 1 };
         let receiver = Rc::new(RefCell::new(receiver()));
         receiver.borrow_mut().settings.idle = Duration::from_secs(1 << 40);
+        receiver.borrow_mut().settings.deadline = Duration::from_secs(1 << 40);
         receiver.borrow_mut().folder.write_bytes_max = 1 + random.below(100_000);
         let mut now = Now { moment: Moment::START, unix_s: 0 };
         let mut odds = Odds { late: random.below(100), cut: random.below(30) };
