@@ -93,14 +93,17 @@ impl Chat {
             };
         };
         let paid_before = self.sessions.get(id).map(|session| session.paid_at_ns);
-        if self.pay(now, id, command.cost_lines) == Flow::Wait {
-            return Flow::Wait;
-        }
         let required = command
             .arguments
             .split(' ')
             .filter(|argument| !argument.is_empty() && !argument.starts_with('['));
-        if rest.split_whitespace().count() < required.count() {
+        let is_complete = rest.split_whitespace().count() >= required.count();
+        // What pays for itself once it runs pays for the answer if it does not.
+        let cost_lines = if is_complete { command.cost_lines } else { command.cost_lines.max(1) };
+        if self.pay(now, id, cost_lines) == Flow::Wait {
+            return Flow::Wait;
+        }
+        if !is_complete {
             self.tell(id, &format!("usage: /{} {}", command.name, command.arguments));
             return Flow::Done;
         }
@@ -316,10 +319,12 @@ impl Chat {
             Peer::Unix => Some(session.id.serial()) == serial,
             Peer::Console => false,
         };
+        // What is no address needs no look at everybody's.
+        let is_address = peer.is_some() || serial.is_some();
         let unnamed = || self.sessions.iter().find(is_called).map(|session| session.id);
         self.names
             .owner(name)
-            .or_else(unnamed)
+            .or_else(|| if is_address { unnamed() } else { None })
             .filter(|id| self.sessions.get(*id).is_some_and(|session| !session.is_leaving))
     }
 
@@ -362,24 +367,27 @@ impl Chat {
             return self.in_no_room(id);
         };
         let end = room.log.end();
-        let mut behind: Vec<(u64, u64, String)> = room
-            .lagging()
+        let behind = room.lagging();
+        if behind.is_empty() {
+            let name = room.name.clone();
+            self.tell(id, &format!("nobody in {name} is behind"));
+            return Flow::Done;
+        }
+        // Those furthest behind would have to be looked for among all.
+        let mut listed: Vec<(u64, u64, String)> = behind
             .iter()
+            .take(limits::LISTED_MAX)
             .filter_map(|slot| self.sessions.at(*slot as usize))
             .filter_map(|session| {
                 let cursor = session.membership(room.id)?.cursor;
                 Some((end.messages - cursor.messages, end.offset - cursor.offset, session.to_string()))
             })
             .collect();
-        behind.sort_unstable_by(|a, b| b.cmp(a));
-        if behind.is_empty() {
-            let name = room.name.clone();
-            self.tell(id, &format!("nobody in {name} is behind"));
-            return Flow::Done;
-        }
+        listed.sort_unstable_by(|a, b| b.cmp(a));
+        let others = behind.len() - listed.len();
         let mut text =
             format!("-- {} behind in {} --\n", render::count(behind.len() as u64, "reader"), room.name);
-        for (messages, bytes, name) in behind.iter().take(limits::LISTED_MAX) {
+        for (messages, bytes, name) in &listed {
             let _ = writeln!(
                 text,
                 "  {name}: {}, {}",
@@ -387,7 +395,6 @@ impl Chat {
                 render::bytes(*bytes)
             );
         }
-        let others = behind.len().saturating_sub(limits::LISTED_MAX);
         if others > 0 {
             let _ = writeln!(text, " {}", others_than_listed(&mut self.counters.limits_met, others));
         }

@@ -41,38 +41,29 @@ impl Chat {
                 return bytes.len();
             }
             let before = session.decoder;
-            match session.decoder.decode(&bytes[done..], dialect, line_bytes_max) {
-                Decoded::Incomplete { consumed } => {
-                    done += consumed;
-                    if consumed == 0 || done == bytes.len() {
-                        break;
+            let (flow, consumed, lines) =
+                match session.decoder.decode(&bytes[done..], dialect, line_bytes_max) {
+                    Decoded::Incomplete { consumed: 0 } => break,
+                    Decoded::Incomplete { consumed } => {
+                        let pieces = consumed.div_ceil(line_bytes_max);
+                        (self.pay_unheard(now, id, pieces as u32), consumed, 0)
                     }
-                }
-                Decoded::Line { line, consumed } => {
-                    if self.handle_line(now, id, line) == Flow::Wait {
-                        if let Some(session) = self.sessions.get_mut(id) {
-                            session.decoder = before;
-                        }
-                        break;
+                    Decoded::Line { line, consumed } => (self.handle_line(now, id, line), consumed, 1),
+                    Decoded::TooLong { .. } if is_first && begins_like_http(&bytes[done..]) => {
+                        self.refuse_protocol(now, id, "HTTP; this is a chat server");
+                        return bytes.len();
                     }
-                    done += consumed;
-                    self.count_input(id, consumed, 1);
+                    Decoded::TooLong { consumed } => (self.refuse_long_line(now, id), consumed, 0),
+                    Decoded::TelnetReply(reply) => (self.answer_telnet(now, id, &reply), 0, 0),
+                };
+            if flow == Flow::Wait {
+                if let Some(session) = self.sessions.get_mut(id) {
+                    session.decoder = before;
                 }
-                Decoded::TooLong { .. } if is_first && begins_like_http(&bytes[done..]) => {
-                    self.refuse_protocol(now, id, "HTTP; this is a chat server");
-                    return bytes.len();
-                }
-                Decoded::TooLong { consumed } => {
-                    session.has_spoken = true;
-                    done += consumed;
-                    self.count_input(id, consumed, 0);
-                    self.refuse_long_line(id);
-                }
-                Decoded::TelnetReply(reply) => {
-                    session.extras_mut().outbox.push_text(None, &reply);
-                    self.make_ready(id);
-                }
+                break;
             }
+            done += consumed;
+            self.count_input(id, consumed, lines);
         }
         done
     }
@@ -121,9 +112,6 @@ impl Chat {
     }
 
     fn handle_line(&mut self, now: Now, id: ConnectionId, line: &[u8]) -> Flow {
-        if line.is_empty() {
-            return Flow::Done;
-        }
         // The scratch is lent out while the line is handled.
         let mut clean = std::mem::take(&mut self.line);
         clean.clear();
@@ -140,7 +128,7 @@ impl Chat {
     fn handle_clean_line(&mut self, now: Now, id: ConnectionId, line: &[u8]) -> Flow {
         let Some(session) = self.sessions.get_mut(id) else { return Flow::Done };
         if line.is_empty() {
-            return Flow::Done;
+            return self.pay_unheard(now, id, 1);
         }
         if session.is_console() {
             return self.operate(now, id, &String::from_utf8_lossy(line));
@@ -158,7 +146,7 @@ impl Chat {
             [b'/', b'/', ..] if self.config.has_commands() => self.say(now, id, &line[1..], false),
             [b'/', ..] if self.config.has_commands() => match std::str::from_utf8(line) {
                 Ok(line) => self.command(now, id, line),
-                Err(_) => Flow::Done,
+                Err(_) => self.pay_unheard(now, id, 1),
             },
             _ => self.say(now, id, line, false),
         }
@@ -208,6 +196,11 @@ impl Chat {
         Flow::Wait
     }
 
+    /// The same for what nobody is told: reading it is work, too. The operator's costs nothing.
+    fn pay_unheard(&mut self, now: Now, id: ConnectionId, lines: u32) -> Flow {
+        if self.console == Some(id) { Flow::Done } else { self.pay(now, id, lines) }
+    }
+
     pub(super) fn quit(&mut self, now: Now, id: ConnectionId) {
         self.tell_politely(id, "bye");
         self.leave(now, id, Reason::Quit);
@@ -230,7 +223,13 @@ impl Chat {
         self.actions.push_back(Action::Close(id, reason));
     }
 
-    fn refuse_long_line(&mut self, id: ConnectionId) {
+    fn refuse_long_line(&mut self, now: Now, id: ConnectionId) -> Flow {
+        if self.pay_unheard(now, id, 1) == Flow::Wait {
+            return Flow::Wait;
+        }
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.has_spoken = true;
+        }
         self.counters.limits_met.count(Limit::LineBytes);
         self.tell(
             id,
@@ -239,6 +238,18 @@ impl Chat {
                 render::count(self.config.line_bytes_max as u64, "byte")
             ),
         );
+        Flow::Done
+    }
+
+    fn answer_telnet(&mut self, now: Now, id: ConnectionId, answer: &[u8]) -> Flow {
+        let flow = self.pay_unheard(now, id, 1);
+        if let Some(session) = self.sessions.get_mut(id)
+            && flow == Flow::Done
+        {
+            session.extras_mut().outbox.push_text(None, answer);
+            self.make_ready(id);
+        }
+        flow
     }
 
     /// A browser or a TLS client must not have its bytes taken for chat (P43, P44).

@@ -73,6 +73,39 @@ fn p39_a_flood_is_heard_at_its_rate_and_others_as_if_it_were_not_there() {
 }
 
 #[test]
+fn p39_what_says_nothing_is_heard_at_the_rate_like_what_is_said() {
+    const RATE: usize = 50;
+    const BURST: usize = 100;
+    for (what, bytes) in [
+        ("empty lines", &b"\n"[..]),
+        ("lines that are empty once cleaned", b"\x01\n"),
+        ("carriage returns", b"\r\0"),
+        ("commands without their text", b"/me\n"),
+        ("options of telnet", b"\xff\xfd\x01\xff\xfd\x01\n"),
+        ("a line without an end", b"xxxxxxxx"),
+    ] {
+        let mut server = Server::bare(&["--rate", "50:100"]);
+        let mut watcher = server.join_as("watcher");
+        let began = Instant::now();
+        let (socket, flooding) = flood(&server, bytes.repeat(64 * 1024 / bytes.len()));
+        // Somebody reads what it is told.
+        let mut reader = socket.try_clone().expect("a second handle");
+        let reading = std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+        until(what, || server.answer("stats").iter().any(|line| line.ends_with(": rate")));
+        assert!(watcher.fence().is_empty());
+        let stats = server.answer("stats");
+        let received = stats.iter().find_map(|line| line.strip_prefix("received")).expect("a row");
+        let lines: usize = received.split_whitespace().next().expect("a number").parse().expect("of lines");
+        // The watcher's are among them.
+        let most = BURST as f64 + RATE as f64 * began.elapsed().as_secs_f64() + 10.0;
+        assert!(lines as f64 <= most, "{what}: {lines}, {most} at most");
+        socket.shutdown(std::net::Shutdown::Both).expect("open until now");
+        flooding.join().expect("the flood ends");
+        let _ = reading.join().expect("it ends, too");
+    }
+}
+
+#[test]
 fn p40_thousands_who_only_connect_hold_up_nobody_and_leave_nothing_behind() {
     raise_descriptor_limit();
     let server = Server::bare(&["--rate", "off"]);

@@ -165,3 +165,77 @@ fn one_who_does_its_worst_costs_no_more_than_the_ceiling_says() {
     assert!(most <= replies_max, "{most} of {replies_max}");
     assert!(most_announced <= room_max, "{most_announced} of {room_max}");
 }
+
+#[test]
+fn whatever_comes_in_bulk_costs_what_lines_cost_and_waits() {
+    let rate = Some(Rate { lines_per_second: 1, burst_lines: 20 });
+    let config = || Config { rate, line_bytes_max: 100, ..quiet() };
+    let refused = [&[b'x'; 101][..], b"\n"].concat();
+    for sent in [&b"\n"[..], b"\r\0", b"\r\n", b"\x01\n", b"\xff\xf1\n", b"/\n", b"//\n", b"/me\n", &refused]
+    {
+        let mut world = World::new(config());
+        let ann = world.connect();
+        world.send(ann, &sent.repeat(200));
+        world.settle();
+        let unread = world.sockets[&ann].unread.len();
+        assert!(unread >= 179 * sent.len(), "{unread} unread of {}", sent.escape_ascii());
+        world.advance(Duration::from_secs(5));
+        let later = world.sockets[&ann].unread.len();
+        assert!(later < unread && later >= 174 * sent.len(), "{later} unread of {}", sent.escape_ascii());
+    }
+    // A piece of a refused line as long as the longest.
+    let mut world = World::new(config());
+    let ann = world.connect();
+    world.send(ann, &[b'x'; 200 * 100]);
+    assert_eq!(world.sockets[&ann].unread.len(), 200 * 100 - 102, "all but what told that it is too long");
+    world.advance(Duration::from_secs(2));
+    assert_eq!(world.sockets[&ann].unread.len(), 0);
+    // An answer to telnet, of which a line holds many.
+    let mut world = World::new(Config { line_bytes_max: 4000, ..config() });
+    let ann = world.connect();
+    let greeting = world.take(ann).len();
+    assert!(greeting > 0);
+    world.send(ann, &[&b"\xff\xfd\x01".repeat(200)[..], b"hello\n"].concat());
+    world.settle();
+    assert_eq!(world.sockets[&ann].received, b"\xff\xfc\x01".repeat(20));
+    for _ in 0..200 {
+        world.advance(Duration::from_secs(1));
+    }
+    assert!(world.sockets[&ann].received.ends_with(b"ack hello\n"));
+}
+
+#[test]
+fn a_paste_with_empty_lines_in_it_flows_and_the_operator_may_press_enter() {
+    let rate = Some(Rate { lines_per_second: 1, burst_lines: 20 });
+    let mut world = World::new(Config { rate, ..quiet() });
+    let ann = world.connect();
+    world.take(ann);
+    world.send(ann, &"one\n\n\ntwo\n".repeat(5));
+    world.settle();
+    assert_eq!(world.take(ann), "ack one\nack two\n".repeat(5));
+    let console = world.connect_from(Peer::Console).expect("it is let in");
+    world.send(console, &"\n".repeat(1000));
+    assert!(world.sockets[&console].unread.is_empty());
+}
+
+#[test]
+fn who_asks_who_is_behind_is_shown_as_many_as_are_listed_for_the_price_of_those() {
+    let allocations = [300, 3000].map(|behind| {
+        let mut world = World::new(Config { clients_max: 4000, ..quiet() });
+        let ids: Vec<_> = (0..behind).map(|_| world.connect()).collect();
+        let ann = world.connect();
+        ids.iter().for_each(|id| world.give_room(*id, 0));
+        world.send(ann, "hello\n");
+        world.settle();
+        world.take(ann);
+        let asked = allocation_counter::measure(|| world.send(ann, "/lag\n"));
+        world.settle();
+        let told = world.take(ann);
+        assert!(told.starts_with(&format!("-- {behind} readers behind in lobby --\n  unix#")), "{told}");
+        let others = behind - limits::LISTED_MAX;
+        assert!(told.ends_with(&format!(": 1 message, 10 B\n  and {others} others\n")), "{told}");
+        assert_eq!(told.lines().count(), 1 + limits::LISTED_MAX + 1);
+        asked.count_total
+    });
+    assert!(allocations[1] < 2 * allocations[0], "{allocations:?}");
+}

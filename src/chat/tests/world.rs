@@ -54,9 +54,9 @@ impl World {
     }
 
     /// Bytes arrive; what the engine does not take waits for it.
-    pub(super) fn send(&mut self, id: ConnectionId, text: &str) {
+    pub(super) fn send(&mut self, id: ConnectionId, bytes: &(impl AsRef<[u8]> + ?Sized)) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
-        socket.unread.extend_from_slice(text.as_bytes());
+        socket.unread.extend_from_slice(bytes.as_ref());
         self.offer(id);
     }
 
