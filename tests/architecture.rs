@@ -53,7 +53,7 @@ const LAYERS: [(&str, &[&str]); 21] = [
         ],
     ),
     ("socketserver", &["engine", "event_loop", "codec", "limits", "deadlines", "output_queues"]),
-    ("recording", &["engine", "event_loop", "codec", "limits"]),
+    ("recording", &["engine", "event_loop", "codec", "limits", "memory"]),
     ("chat", &["engine", "codec", "limits", "deadlines", "log_window", "memory", "metrics", "sabotage"]),
     ("stats", &["engine", "codec", "limits", "metrics"]),
     ("clients", &["engine", "codec", "limits", "deadlines", "output_queues", "progress"]),

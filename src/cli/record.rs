@@ -8,7 +8,8 @@ use super::surroundings::Surroundings;
 use super::{Exit, complain, parse};
 use crate::codec::text::describe;
 use crate::event_loop::io::System;
-use crate::recording::{Head, Recorder, Recording};
+use crate::memory::Part;
+use crate::recording::{self, Head, Recorder, Recording};
 
 /// The arguments of `onepoll serve` that are about its recording.
 #[derive(Debug, clap::Args)]
@@ -28,6 +29,12 @@ pub(super) struct RecordArguments {
 }
 
 impl RecordArguments {
+    /// What recording can come to hold, if there is any.
+    pub(super) fn memory_parts(&self) -> Vec<Part> {
+        let parts = |_: &PathBuf| recording::memory_parts(self.redact).to_vec();
+        self.record.as_ref().map_or(Vec::new(), parts)
+    }
+
     /// The system, which is recorded to `path` from now on; or the complaint.
     pub(super) fn begin(
         &self,

@@ -229,6 +229,7 @@ fn settings(
         descriptors: surroundings.descriptors,
         send_buffer_bytes: arguments.send_buffer,
         linger: arguments.linger,
+        beside: arguments.recording.memory_parts(),
         memory_bytes_max: arguments.max_memory,
         given: Limit::ALL.into_iter().filter_map(Limit::flag).filter(|flag| is_given(flag)).collect(),
     };

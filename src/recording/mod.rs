@@ -28,7 +28,7 @@ mod tests;
 pub use head::Head;
 pub use io::{Recorded, Recording};
 pub use reader::{Fault, Reader, Tail};
-pub use recorder::Recorder;
+pub use recorder::{Recorder, memory_parts};
 pub use replaying::{Audience, Divergence, Ending, Replayed, Replaying};
 
 /// What every recording begins with.

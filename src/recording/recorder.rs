@@ -19,6 +19,7 @@ use super::{FORMAT, FRAME_HEAD_BYTES, Head, MAGIC, PAYLOAD_BYTES_MAX};
 use crate::codec::text::describe;
 use crate::engine::Peer;
 use crate::limits;
+use crate::memory::{Part, doubling, hashed};
 
 /// Bytes of a frame that says that the recording is full, and no more.
 const FULL_FRAME_BYTES: usize = FRAME_HEAD_BYTES + 1;
@@ -33,6 +34,18 @@ const _: () = assert!(
 );
 // A head always fits.
 const _: () = assert!(limits::RECORDING_BYTES_MIN > (PAYLOAD_BYTES_MAX + 100) as u64);
+
+/// What a recorder can come to hold.
+#[must_use]
+pub fn memory_parts(is_redacted: bool) -> [Part; 2] {
+    // The head is there three times while it is made, and later as much room as it took.
+    let frames_bytes = 3 * doubling(FRAME_HEAD_BYTES + PAYLOAD_BYTES_MAX) + size_of::<Recorder>();
+    let addresses = if is_redacted { limits::RECORDED_ADDRESSES_MAX as usize } else { 0 };
+    [
+        Part::new("the recording", 1, frames_bytes),
+        Part::new("its numbers for addresses", addresses, hashed(size_of::<(IpAddr, u32)>())),
+    ]
+}
 
 /// Writes a recording.
 #[derive(Debug)]

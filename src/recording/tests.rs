@@ -14,7 +14,7 @@ use super::sum::Sum;
 use super::*;
 use crate::chat::Chat;
 use crate::chat::config::Config;
-use crate::engine::Moment;
+use crate::engine::{Moment, Peer};
 use crate::event_loop::io::Io;
 use crate::event_loop::{EventLoop, Linger};
 use crate::limits;
@@ -414,4 +414,29 @@ fn a_taken_name_is_left_alone_and_a_new_file_is_private() {
     let refused = Recorder::create(&scratch.0, &long, limits::RECORDING_BYTES_MIN).expect_err("too long");
     assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
     assert!(!scratch.0.exists());
+}
+
+#[test]
+fn a_recorder_holds_no_more_than_is_reckoned_for_it() {
+    for is_redacted in [false, true] {
+        let scratch = Scratch::new(if is_redacted { "held-redacted" } else { "held" });
+        let arguments = vec!["x".repeat(60_000).into()];
+        let head = Head { is_redacted, arguments, ..Head::default() };
+        let taken = allocation_counter::measure(|| {
+            let mut recorder =
+                Recorder::create(&scratch.0, &head, limits::RECORDING_BYTES_MAX).expect("a new file");
+            for address in 0..limits::RECORDED_ADDRESSES_MAX + 1000 {
+                let peer = Peer::Inet(std::net::Ipv4Addr::from_bits(address).into(), 7);
+                recorder.note(Call::Accept, 0, Ok(Answer::Peer(peer)));
+            }
+            let bytes = vec![0; limits::READ_BYTES_MAX];
+            for _ in 0..10 {
+                recorder.note(Call::Read, 0, Ok(Answer::Bytes(bytes.as_slice().into())));
+            }
+        });
+        let bytes_max = crate::memory::bytes_max(&memory_parts(is_redacted));
+        assert!(taken.bytes_max <= bytes_max, "{} bytes, of {bytes_max} at most", taken.bytes_max);
+        // What is reckoned is not far from what it is.
+        assert!(!is_redacted || taken.bytes_max > bytes_max / 8, "{} bytes of {bytes_max}", taken.bytes_max);
+    }
 }

@@ -104,6 +104,38 @@ fn the_ceiling_grows_with_each_limit_that_costs_memory() {
     }
 }
 
+/// The bytes and the count of a part of the memory; `None`: it is not there, or nothing.
+fn part(page: &str, what: &str) -> Option<(u64, u64)> {
+    let row = page.lines().find(|line| line.ends_with(&format!("  {what}")))?;
+    let mut numbers = row.split_whitespace().map(|cell| cell.parse().expect("a number"));
+    let bytes = numbers.next().expect("bytes");
+    (bytes > 0).then(|| (bytes, numbers.next().expect("a count")))
+}
+
+#[test]
+fn who_reads_the_figures_and_what_is_recorded_are_part_of_the_ceiling() {
+    let (visitors, recording) = ("pages of --stats", "the recording");
+    let addresses = "its numbers for addresses";
+    let record = ["--record", "/nowhere/tape"];
+    let redact = [&record[..], &["--redact"]].concat();
+    let pages = [page(&[]), page(&record), page(&redact)];
+    for (page, is_recorded, is_redacted) in
+        [(&pages[0], false, false), (&pages[1], true, false), (&pages[2], true, true)]
+    {
+        let (ceiling, sum) = ceiling(page);
+        assert_eq!(ceiling, sum);
+        assert_eq!(part(page, visitors), Some((8 * 65536, 8)));
+        assert_eq!(part(page, recording).is_some(), is_recorded, "{page}");
+        assert_eq!(part(page, addresses).map(|(_, count)| count), is_redacted.then_some(65536), "{page}");
+    }
+    let bytes = |page: &String| ceiling(page).0;
+    assert!(bytes(&pages[0]) < bytes(&pages[1]) && bytes(&pages[1]) < bytes(&pages[2]));
+    // It leaves less for the others.
+    let limited = |arguments: &[&str]| row(&page(&[&["--max-memory", "32M"], arguments].concat()), "clients");
+    let clients = |arguments: &[&str]| limited(arguments)[1].parse::<u64>().expect("a number");
+    assert!(clients(&redact) < clients(&record) && clients(&record) <= clients(&[]));
+}
+
 #[test]
 fn a_number_of_bytes_becomes_a_number_of_clients() {
     for memory in ["32M", "64M", "256M", "1G"] {

@@ -23,6 +23,16 @@ fn both_pages_are_there_over_tcp_and_over_a_unix_socket() {
 }
 
 #[test]
+fn a_page_fits_into_the_memory_that_is_reckoned_for_it() {
+    let watched = watched(&BARE);
+    for path in ["/metrics", "/stats"] {
+        // It is made as text, which grows by doubling, out of figures, and copied behind a head.
+        let bytes = get(&watched.address, path).body.len();
+        assert!(4 * bytes < 64 << 10, "{path}: {bytes} bytes");
+    }
+}
+
+#[test]
 fn the_json_is_what_python_reads_and_has_the_same_names_and_numbers() {
     if !is_installed("python3") {
         return;

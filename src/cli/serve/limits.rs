@@ -15,6 +15,7 @@ use crate::event_loop;
 use crate::event_loop::io::Stream;
 use crate::limits;
 use crate::memory::{self, Part};
+use crate::recording::Recorded;
 
 /// Logs, from which `--max-memory` takes the largest with which there are [`ROOMS_WANTED`] rooms in a quarter.
 const LOG_BYTES: [usize; 6] = [limits::LOG_BYTES_MAX, 512 << 10, 256 << 10, 128 << 10, 64 << 10, 32 << 10];
@@ -33,30 +34,35 @@ pub(super) struct Settings {
     pub(super) descriptors: u64,
     pub(super) send_buffer_bytes: usize,
     pub(super) linger: Duration,
+    /// What the server holds beside the chat and its loop.
+    pub(super) beside: Vec<Part>,
     /// `--max-memory`.
     pub(super) memory_bytes_max: Option<u64>,
     /// The flags of limits that the operator gave.
     pub(super) given: Vec<&'static str>,
 }
 
-/// All that a server with this configuration can hold, the kernel's buffers apart.
-pub(super) fn parts(config: &Config) -> Vec<Part> {
+/// All that a server with this configuration, and what is `beside` it, can hold, the kernel's buffers apart.
+pub(super) fn parts(config: &Config, beside: &[Part]) -> Vec<Part> {
     let input_bytes_max = chat::memory::input_bytes_max(config);
     // The operator is a connection, too, and so are those who read --stats.
     let connections_max = config.clients_max + 1 + limits::STATS_VISITORS_MAX;
-    let of_loop = event_loop::memory::parts::<Stream>(connections_max, input_bytes_max);
+    // A stream that is recorded is the larger one.
+    let of_loop = event_loop::memory::parts::<Recorded<Stream>>(connections_max, input_bytes_max);
     let visitors = Part::new("pages of --stats", limits::STATS_VISITORS_MAX, STATS_PAGE_BYTES_MAX);
     let program = Part::new("the program itself", 1, limits::PROGRAM_BYTES);
-    chat::memory::parts(config).into_iter().chain(of_loop).chain([visitors, program]).collect()
+    let rest = beside.iter().copied().chain([visitors, program]);
+    chat::memory::parts(config).into_iter().chain(of_loop).chain(rest).collect()
 }
 
-fn bytes_max(config: &Config) -> u64 {
-    memory::bytes_max(&parts(config))
+fn bytes_max(config: &Config, beside: &[Part]) -> u64 {
+    memory::bytes_max(&parts(config, beside))
 }
 
 /// What one more client, and one more room, can come to hold; and what is there without any.
-fn costs(config: &Config) -> (u64, u64, u64) {
-    let with = |clients_max, rooms_max| bytes_max(&Config { clients_max, rooms_max, ..config.clone() });
+fn costs(config: &Config, beside: &[Part]) -> (u64, u64, u64) {
+    let with =
+        |clients_max, rooms_max| bytes_max(&Config { clients_max, rooms_max, ..config.clone() }, beside);
     // A client can be in no more rooms than there are, so those are there before it.
     let rooms_max = config.rooms_per_client_max.min(config.rooms_max);
     let client_bytes = with(1, rooms_max) - with(0, rooms_max);
@@ -73,11 +79,12 @@ impl Settings {
         let clients_given = self.is_given("--max-clients").then_some(self.config.clients_max as u64);
         let rooms_given = self.is_given("--max-rooms").then_some(self.config.rooms_max as u64);
         let descriptors_allow = self.config.clients_max as u64;
+        let beside = self.beside.clone();
         let all_private_bytes =
             self.choices("--private-bytes", &PRIVATE_BYTES, self.config.private_bytes_max);
         self.config.private_bytes_max = all_private_bytes.last().copied().unwrap_or_default();
         let rooms_fit = |config: &Config| {
-            let (client_bytes, room_bytes, rest_bytes) = costs(config);
+            let (client_bytes, room_bytes, rest_bytes) = costs(config, &beside);
             let left = budget.saturating_sub(rest_bytes);
             let for_rooms =
                 clients_given.map_or(left / 4, |clients| left.saturating_sub(clients * client_bytes));
@@ -91,7 +98,7 @@ impl Settings {
         }
         let rooms = rooms_given.unwrap_or(rooms_fit(&self.config).clamp(1, limits::ROOMS_MAX as u64));
         let clients_fit = |config: &Config| {
-            let (client_bytes, room_bytes, rest_bytes) = costs(config);
+            let (client_bytes, room_bytes, rest_bytes) = costs(config, &beside);
             budget.saturating_sub(rest_bytes + rooms * room_bytes) / client_bytes
         };
         for private_bytes_max in all_private_bytes {
@@ -103,7 +110,7 @@ impl Settings {
         let clients = clients_given.unwrap_or(clients_fit(&self.config).clamp(1, descriptors_allow));
         self.config.rooms_max = rooms as usize;
         self.config.clients_max = clients as usize;
-        let needed = bytes_max(&self.config);
+        let needed = bytes_max(&self.config, &self.beside);
         if needed > budget { Err(self.too_little(budget, needed)) } else { Ok(()) }
     }
 
@@ -151,7 +158,7 @@ impl Settings {
 
     /// One line for the log.
     pub(super) fn summary(&self) -> String {
-        let bytes = render::bytes(bytes_max(&self.config));
+        let bytes = render::bytes(bytes_max(&self.config, &self.beside));
         let clients = render::count(self.config.clients_max as u64, "client");
         let rooms = render::count(self.config.rooms_max as u64, "room");
         match self.memory_bytes_max {
@@ -182,7 +189,7 @@ impl Settings {
             rows.push(row.map(String::from));
         }
         let mut text = aligned(&rows);
-        let parts = parts(&self.config);
+        let parts = parts(&self.config, &self.beside);
         let row = |part: &Part| {
             let [bytes, count, each] = [part.bytes(), part.count, part.bytes_each];
             [bytes.to_string(), count.to_string(), each.to_string(), part.what.into()]
@@ -190,7 +197,7 @@ impl Settings {
         let mut rows = vec![["bytes", "count", "each", "memory"].map(String::from)];
         rows.extend(parts.iter().map(row));
         let bytes = memory::bytes_max(&parts);
-        let (client_bytes, ..) = costs(&self.config);
+        let (client_bytes, ..) = costs(&self.config, &self.beside);
         let (all, one) = (render::bytes(bytes), render::bytes(client_bytes));
         let sum = format!("at most: {all}, of which one more client is {one}");
         rows.push([bytes.to_string(), "-".into(), "-".into(), sum]);
