@@ -395,7 +395,7 @@ impl Io for Simulated {
         Err(ErrorKind::WouldBlock.into())
     }
 
-    fn refuse(&mut self, stream: u32, text: &str) {
+    fn refuse(&mut self, stream: u32, text: &str) -> usize {
         panic!("{stream} was refused: {text}");
     }
 

@@ -60,7 +60,8 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
 
     fn welcome(&mut self, now: Now, listener: ListenerId, stream: I::Stream, peer: Peer) {
         if let Err(refusal) = self.engine.admit(now, listener, peer) {
-            return self.io.refuse(stream, &refusal.text);
+            self.io.refuse(stream, &refusal.text);
+            return;
         }
         match self.insert(stream, State::Open) {
             Ok(id) => self.engine.handle_accepted(now, id, Some(listener), peer),

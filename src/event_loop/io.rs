@@ -95,8 +95,9 @@ pub trait Io {
     /// `WouldBlock` where nobody waits; others where there is no reserve.
     fn accept_on_reserve(&mut self, listener: &mut Self::Listener) -> io::Result<Self::Stream>;
 
-    /// Tells a newcomer why it is not let in, as far as its socket takes it at once, and closes it.
-    fn refuse(&mut self, stream: Self::Stream, text: &str);
+    /// Tells a newcomer why it is not let in, as far as its socket takes it at once, and closes it. Returns how
+    /// many bytes that were.
+    fn refuse(&mut self, stream: Self::Stream, text: &str) -> usize;
 
     /// Begins to connect; [`Io::connected`] tells how that ended, once there is an event.
     ///
@@ -339,17 +340,19 @@ impl Io for System {
         accepted.map(|(stream, _)| stream)
     }
 
-    fn refuse(&mut self, stream: Stream, text: &str) {
+    fn refuse(&mut self, stream: Stream, text: &str) -> usize {
+        let mut taken = 0;
         if let Some(socket) = stream.socket() {
             // Best effort: nothing is kept of who is refused, so nothing can be done about failures.
+            taken = (&*socket).write(text.as_bytes()).unwrap_or(0);
             // Input that was not read would turn the close into a reset, which overtakes the text.
-            let _ = (&*socket).write(text.as_bytes());
             let _ = (&*socket).read(&mut [0; 1024]);
         }
         drop(stream);
         if self.reserve.is_none() {
             self.reserve = open_reserve();
         }
+        taken
     }
 
     fn connect(&mut self, endpoint: &Endpoint) -> io::Result<Stream> {

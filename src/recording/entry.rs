@@ -131,7 +131,7 @@ pub enum Answer<'a> {
     Registered(bool, bool),
     /// [`Call::Read`]
     Bytes(Cow<'a, [u8]>),
-    /// [`Call::Read`], redacted, and [`Call::Write`]: how many bytes. [`Call::ShutdownWrite`]: 1 where the
+    /// [`Call::Read`], redacted, [`Call::Write`] and [`Call::Refuse`]: how many bytes. [`Call::ShutdownWrite`]: 1 where the
     /// peer was told. [`Call::Sum`]: the sum.
     Number(u64),
 }
@@ -213,7 +213,6 @@ impl Codec {
         let answer = match call {
             Call::Listen
             | Call::AcceptOnReserve
-            | Call::Refuse
             | Call::Connect
             | Call::SetInterest
             | Call::Deregister
@@ -246,7 +245,9 @@ impl Codec {
                 let length = usize::try_from(input.number()?).ok()?;
                 Answer::Bytes(input.bytes(length)?.to_vec().into())
             }
-            Call::Read | Call::Write | Call::ShutdownWrite | Call::Sum => Answer::Number(input.number()?),
+            Call::Refuse | Call::Read | Call::Write | Call::ShutdownWrite | Call::Sum => {
+                Answer::Number(input.number()?)
+            }
         };
         Some(Entry { call, slot, answer: Ok(answer) })
     }
@@ -415,7 +416,7 @@ mod tests {
             entry(Call::Accept, 0, Ok(Answer::Peer(Peer::Unix))),
             entry(Call::Accept, 0, Err(4095)),
             entry(Call::Connected, usize::MAX, Ok(Answer::Peer(Peer::Console))),
-            entry(Call::Refuse, 0, Ok(Answer::Done)),
+            entry(Call::Refuse, 0, Ok(Answer::Number(30))),
             entry(Call::Register, 5, Ok(Answer::Registered(true, false))),
             entry(Call::Read, 300, Ok(Answer::Bytes(b"hello\n".to_vec().into()))),
             entry(Call::Read, 0, Ok(Answer::Bytes(vec![].into()))),

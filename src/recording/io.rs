@@ -96,10 +96,11 @@ impl<I: Io> Io for Recording<I> {
         self.note(Call::AcceptOnReserve, 0, accepted, done).map(Recorded::from)
     }
 
-    fn refuse(&mut self, stream: Self::Stream, text: &str) {
-        self.io.refuse(stream.stream, text);
-        self.recorder.add_written([text.as_bytes(), &[]], text.len());
-        self.recorder.note(Call::Refuse, 0, Ok(Answer::Done));
+    fn refuse(&mut self, stream: Self::Stream, text: &str) -> usize {
+        let taken = self.io.refuse(stream.stream, text);
+        self.recorder.add_written([text.as_bytes(), &[]], taken);
+        self.recorder.note(Call::Refuse, 0, Ok(Answer::Number(taken as u64)));
+        taken
     }
 
     fn connect(&mut self, endpoint: &Endpoint) -> io::Result<Self::Stream> {

@@ -162,8 +162,7 @@ impl<R: Read, A: Audience> Replaying<R, A> {
         }
         let offered_bytes = offered[0].len() + offered[1].len();
         let taken = match &entry.answer {
-            Ok(Answer::Number(taken)) if call == Call::Write => *taken,
-            Ok(_) if call == Call::Refuse => offered_bytes as u64,
+            Ok(Answer::Number(taken)) if matches!(call, Call::Write | Call::Refuse) => *taken,
             _ => 0,
         };
         let taken = match usize::try_from(taken) {
@@ -266,8 +265,11 @@ impl<R: Read, A: Audience> Io for Replaying<R, A> {
         self.done(Call::AcceptOnReserve, 0).map(|()| Replayed::default())
     }
 
-    fn refuse(&mut self, _stream: Replayed, text: &str) {
-        let _ = self.answer(Call::Refuse, 0, [text.as_bytes(), &[]]);
+    fn refuse(&mut self, _stream: Replayed, text: &str) -> usize {
+        match self.answer(Call::Refuse, 0, [text.as_bytes(), &[]]) {
+            Some(Ok(Answer::Number(taken))) => usize::try_from(taken).unwrap_or(usize::MAX),
+            _ => 0,
+        }
     }
 
     fn connect(&mut self, _endpoint: &Endpoint) -> io::Result<Replayed> {

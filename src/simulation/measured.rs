@@ -74,8 +74,8 @@ impl<I: Io> Io for Outside<I> {
         unmeasured(|| self.0.accept_on_reserve(listener))
     }
 
-    fn refuse(&mut self, stream: I::Stream, text: &str) {
-        unmeasured(|| self.0.refuse(stream, text));
+    fn refuse(&mut self, stream: I::Stream, text: &str) -> usize {
+        unmeasured(|| self.0.refuse(stream, text))
     }
 
     fn connect(&mut self, endpoint: &Endpoint) -> io::Result<I::Stream> {

@@ -258,7 +258,7 @@ impl<C: Crowd> Io for Simulated<C> {
         Ok(self.descriptor(key))
     }
 
-    fn refuse(&mut self, stream: Descriptor, text: &str) {
+    fn refuse(&mut self, stream: Descriptor, text: &str) -> usize {
         let mut network = self.network.borrow_mut();
         let key = stream.key;
         let time = network.time;
@@ -268,6 +268,7 @@ impl<C: Crowd> Io for Simulated<C> {
         network.trace.add(15, &[key as u64], || format!("socket {key}: is refused: {}", text.trim_end()));
         drop(network);
         drop(stream);
+        taken
     }
 
     fn connect(&mut self, _endpoint: &Endpoint) -> io::Result<Descriptor> {

@@ -98,7 +98,7 @@ impl<W: Write> Listing<W> {
                 self.line(moment, number, &format!("< {count} bytes"))
             }
             (Call::Read, Ok(_)) => self.line(moment, number, "< end of input"),
-            (Call::Write, Ok(Answer::Number(count))) if self.is_redacted => {
+            (Call::Write | Call::Refuse, Ok(Answer::Number(count))) if self.is_redacted => {
                 self.line(moment, number, &format!("> {count} bytes"))
             }
             (Call::Write, Ok(_)) if self.show == Show::Raw(number) => {

@@ -197,8 +197,9 @@ impl Io for Virtual {
         self.0.borrow_mut().backlog.pop_front().ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 
-    fn refuse(&mut self, _stream: usize, text: &str) {
+    fn refuse(&mut self, _stream: usize, text: &str) -> usize {
         self.0.borrow_mut().refused.push(text.to_string());
+        text.len()
     }
 
     fn connect(&mut self, _endpoint: &Endpoint) -> io::Result<usize> {

@@ -118,9 +118,9 @@ impl<I: Io, W: Write> Io for NarratedIo<I, W> {
         self.io.accept_on_reserve(listener).map(Numbered::new)
     }
 
-    fn refuse(&mut self, stream: Self::Stream, text: &str) {
+    fn refuse(&mut self, stream: Self::Stream, text: &str) -> usize {
         self.notes.borrow_mut().turn.refused += 1;
-        self.io.refuse(stream.stream, text);
+        self.io.refuse(stream.stream, text)
     }
 
     fn connect(&mut self, endpoint: &Endpoint) -> io::Result<Self::Stream> {

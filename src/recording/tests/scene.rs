@@ -153,8 +153,10 @@ impl Io for Scene {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    fn refuse(&mut self, _stream: usize, text: &str) {
-        self.received.borrow_mut().entry(0).or_default().extend_from_slice(text.as_bytes());
+    fn refuse(&mut self, _stream: usize, text: &str) -> usize {
+        let taken = &text.as_bytes()[..30];
+        self.received.borrow_mut().entry(0).or_default().extend_from_slice(taken);
+        taken.len()
     }
 
     fn connect(&mut self, _endpoint: &Endpoint) -> io::Result<usize> {
