@@ -151,9 +151,9 @@ fn replay_chat<R: Read>(head: &Head, replaying: Tape<R>) -> Result<Tape<R>, Comp
     let arguments = arguments_of(head)?;
     let chat = serve::chat(&arguments, &Surroundings::of_recording(head)?)?;
     let linger = serve::linger(&arguments);
-    Ok(if serve::is_watched(&arguments) {
+    Ok(if let Some(is_public) = serve::is_watched(&arguments) {
         let watch = |event_loop: &mut EventLoop<_, Watched<_>>, id| event_loop.engine_mut().watch_from(id);
-        play(EventLoop::new(replaying, Watched::new(chat), linger), watch)
+        play(EventLoop::new(replaying, Watched::new(chat, is_public), linger), watch)
     } else {
         play(EventLoop::new(replaying, chat, linger), |_, _| ())
     })

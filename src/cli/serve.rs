@@ -242,9 +242,9 @@ pub(super) fn linger(arguments: &Arguments) -> Linger {
     Linger::InAll(arguments.linger)
 }
 
-/// Whether its figures can be read.
-pub(super) fn is_watched(arguments: &Arguments) -> bool {
-    arguments.stats.is_some()
+/// Whether its figures can be read; `Some(true)`: by others than this machine's.
+pub(super) fn is_watched(arguments: &Arguments) -> Option<bool> {
+    arguments.stats.is_some().then_some(arguments.stats_public)
 }
 
 fn config(arguments: &Arguments, surroundings: &Surroundings) -> Result<Config, String> {

@@ -110,7 +110,7 @@ impl Service<'_> {
             Ok(ready) => ready,
             Err(exit) => return Ok(exit),
         };
-        let mut event_loop = EventLoop::new(io, Watched::new(engine), self.linger);
+        let mut event_loop = EventLoop::new(io, Watched::new(engine, stats.is_public), self.linger);
         self.open(&mut event_loop, all_bound)?;
         for bound in stats_bound {
             let address = bound.address();

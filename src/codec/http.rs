@@ -55,6 +55,8 @@ pub struct Head<'a> {
     pub method: &'a str,
     /// What stands between method and version, not looked into (RFC 9112, 3.2).
     pub target: &'a str,
+    /// What `Host` says, if it is there: as it always is in HTTP/1.1.
+    pub host: Option<&'a str>,
     /// Whether the connection may outlive the answer.
     pub connection: Connection,
     /// What follows the head.
@@ -268,21 +270,25 @@ fn parse(bytes: &[u8]) -> Result<Option<Head<'_>>, Malformed> {
     if !matches!(method, "OPTIONS" | "CONNECT") && !target.starts_with('/') && !target.contains("://") {
         return Err(Malformed::Target);
     }
-    let (connection, body) = parse_fields(request.headers, minor == 1)?;
-    Ok(Some(Head { method, target, connection, body }))
+    let (host, connection, body) = parse_fields(request.headers, minor == 1)?;
+    Ok(Some(Head { method, target, host, connection, body }))
 }
 
 /// What the fields say of the message itself; all others are passed over.
-fn parse_fields(fields: &[Header<'_>], is_1_1: bool) -> Result<(Connection, Body), Malformed> {
-    let mut has_host = false;
+fn parse_fields<'a>(
+    fields: &[Header<'a>],
+    is_1_1: bool,
+) -> Result<(Option<&'a str>, Connection, Body), Malformed> {
+    let mut host = None;
     let mut has_bytes = None;
     let mut coding = None;
     let (mut says_close, mut says_keep_alive) = (false, false);
     for Header { name, value } in fields {
         if name.eq_ignore_ascii_case("Host") {
-            if std::mem::replace(&mut has_host, true) || !value.iter().all(|byte| is_of_host(*byte)) {
+            if host.is_some() || !value.iter().all(|byte| is_of_host(*byte)) {
                 return Err(Malformed::Host);
             }
+            host = Some(std::str::from_utf8(value).map_err(|_| Malformed::Host)?);
         } else if name.eq_ignore_ascii_case("Content-Length") {
             let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
             if !is_number || has_bytes.is_some() {
@@ -300,7 +306,7 @@ fn parse_fields(fields: &[Header<'_>], is_1_1: bool) -> Result<(Connection, Body
             }
         }
     }
-    if is_1_1 && !has_host {
+    if is_1_1 && host.is_none() {
         return Err(Malformed::Host);
     }
     let body = match (coding, has_bytes) {
@@ -317,7 +323,7 @@ fn parse_fields(fields: &[Header<'_>], is_1_1: bool) -> Result<(Connection, Body
         (false, true) => Connection::PersistsAsAsked,
         (false, false) => Connection::Closes,
     };
-    Ok((connection, body))
+    Ok((host, connection, body))
 }
 
 /// `uri-host [":" port]` (RFC 3986, 3.2.2), by its characters.

@@ -52,6 +52,17 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         self.engine.handle_writable(id);
     }
 
+    /// Ends a connection that nobody is to wait for, whatever it was waiting for itself.
+    pub(super) fn end_now(&mut self, now: Now, id: ConnectionId, reason: Reason) {
+        match self.state_of(id) {
+            Some(State::Open | State::Closing) if !self.engine.poll_output(now, id).is_empty() => {
+                self.cut_off(id.slot());
+            }
+            Some(State::Open | State::Closing | State::FinSent) => self.close(id.slot(), Some(reason)),
+            _ => {}
+        }
+    }
+
     pub(super) fn begin_finish(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id.slot())
             && connection.serial == id.serial()

@@ -2,7 +2,8 @@
 //!
 //! [`Watched`] is an engine around another one. Who came to its listeners is a `visitor`, answered with a
 //! `page` of the program's [metrics](crate::metrics); everything else is handed on as it is. The program does
-//! not know of it: visitors are few, never counted among its clients, and none of them is waited for.
+//! not know of it: visitors are few, never counted among its clients, and none of them is waited for. Each has
+//! [`limits::STATS_PATIENCE`] to ask, and again to take the answer.
 
 mod page;
 #[cfg(test)]
@@ -30,12 +31,16 @@ pub struct Watched<E> {
     /// At most [`limits::STATS_VISITORS_MAX`].
     visitors: Vec<Visitor>,
     actions: VecDeque<Action>,
+    /// Whether it may be asked by any name.
+    is_public: bool,
 }
 
 impl<E: Engine + Measured> Watched<E> {
-    /// The program, which nobody watches yet.
-    pub fn new(engine: E) -> Self {
-        Watched { engine, listeners: Vec::new(), visitors: Vec::new(), actions: VecDeque::new() }
+    /// The program, which nobody watches yet. Unless it is public, it answers who asks for an address, or for
+    /// `localhost`: any other name can be a stranger's, who has it mean this machine so that pages of theirs
+    /// read the figures through a browser here (DNS rebinding).
+    pub fn new(engine: E, is_public: bool) -> Self {
+        Watched { engine, listeners: Vec::new(), visitors: Vec::new(), actions: VecDeque::new(), is_public }
     }
 
     /// Who comes to this listener comes to watch.
@@ -53,10 +58,8 @@ impl<E: Engine + Measured> Watched<E> {
 
     /// The program ends, and waits for nobody who watches it.
     fn close_visitors(&mut self) {
-        for visitor in &mut self.visitors {
-            visitor.cut_short();
-            self.actions.push_back(Action::Close(visitor.id, Reason::ServerClosing));
-        }
+        let cut_off = |visitor: &Visitor| Action::CutOff(visitor.id, Reason::ServerClosing);
+        self.actions.extend(self.visitors.iter().map(cut_off));
     }
 }
 
@@ -83,7 +86,9 @@ impl<E: Engine + Measured> Engine for Watched<E> {
 
     fn handle_accepted(&mut self, now: Now, id: ConnectionId, listener: Option<ListenerId>, peer: Peer) {
         if listener.is_some_and(|listener| self.listeners.contains(&listener)) {
-            self.visitors.push(Visitor::new(now, id));
+            // No browser gets to a Unix socket.
+            let any_host = self.is_public || peer == Peer::Unix;
+            self.visitors.push(Visitor::new(now, id, any_host));
         } else {
             self.engine.handle_accepted(now, id, listener, peer);
         }
@@ -187,10 +192,12 @@ impl<E: Engine + Measured> Engine for Watched<E> {
     }
 
     fn handle_timeout(&mut self, now: Now) {
-        let overdue = |visitor: &&mut Visitor| visitor.is_asking() && visitor.due <= now.moment;
-        for visitor in self.visitors.iter_mut().filter(overdue) {
-            let reason = visitor.expire(now);
-            self.actions.push_back(Action::Close(visitor.id, reason));
+        for visitor in self.visitors.iter_mut().filter(|visitor| visitor.due <= now.moment) {
+            self.actions.push_back(if visitor.is_asking() {
+                Action::Close(visitor.id, visitor.expire(now))
+            } else {
+                Action::CutOff(visitor.id, Reason::LingerExpired)
+            });
         }
         if self.engine.poll_timeout().is_some_and(|due| due <= now.moment) {
             self.engine.handle_timeout(now);
@@ -206,8 +213,7 @@ impl<E: Engine + Measured> Engine for Watched<E> {
     }
 
     fn poll_timeout(&self) -> Option<Moment> {
-        let asking = self.visitors.iter().filter(|visitor| visitor.is_asking());
-        asking.map(|visitor| visitor.due).chain(self.engine.poll_timeout()).min()
+        self.visitors.iter().map(|visitor| visitor.due).chain(self.engine.poll_timeout()).min()
     }
 
     fn poll_action(&mut self) -> Option<Action> {

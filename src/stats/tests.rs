@@ -114,7 +114,7 @@ fn id(serial: u32) -> ConnectionId {
 
 /// A program that is watched from [`STATS`].
 fn watched() -> Watched<Program> {
-    let mut watched = Watched::new(Program::default());
+    let mut watched = Watched::new(Program::default(), false);
     watched.watch_from(STATS);
     watched
 }
@@ -216,12 +216,18 @@ fn a_visitor_has_so_long_to_ask_however_much_it_sends_meanwhile() {
     assert_eq!(watched.poll_action(), Some(Action::Close(id(1), Reason::Idle)));
     assert_eq!(watched.poll_action(), Some(Action::Close(id(2), Reason::Idle)));
     assert_eq!(watched.poll_action(), None, "an answer may take longer to be read");
+    let answered = at(9).moment;
     assert!(output(&mut watched, id(1)).starts_with("HTTP/1.1 408 "), "it is told");
     assert_eq!(output(&mut watched, id(2)), "", "it said nothing, and is told nothing");
     assert_eq!(watched.engine.told, [""; 0], "the program's own time has not come");
     assert_eq!(watched.poll_timeout(), Some(at(7).moment));
     watched.handle_timeout(at(7));
-    assert_eq!((&watched.engine.told[..], watched.poll_timeout()), (&["timeout".to_string()][..], None));
+    assert_eq!((&watched.engine.told[..], watched.poll_timeout()), (&["timeout".into()][..], Some(answered)));
+    watched.handle_timeout(at(8));
+    assert_eq!(watched.poll_action(), None);
+    watched.handle_timeout(at(9));
+    assert_eq!(watched.poll_action(), Some(Action::CutOff(id(3), Reason::LingerExpired)), "but not for ever");
+    assert_eq!(watched.poll_action(), None);
 }
 
 #[test]
@@ -237,12 +243,34 @@ fn the_end_of_the_program_waits_for_no_visitor() {
     // First, so that the closes have the end's deadline.
     assert_eq!(watched.poll_action(), Some(Action::Stop(limits::DRAIN)));
     for serial in 1..=2 {
-        assert_eq!(watched.poll_action(), Some(Action::Close(id(serial), Reason::ServerClosing)));
+        assert_eq!(watched.poll_action(), Some(Action::CutOff(id(serial), Reason::ServerClosing)));
     }
     assert_eq!(watched.poll_action(), None);
-    assert_eq!(output(&mut watched, id(2)), "", "it does not read, so it gets no more");
-    let ready: Vec<ConnectionId> = std::iter::from_fn(|| watched.poll_ready(at(0))).collect();
-    assert_eq!(ready, [id(1), id(2)], "the loop is told that they have nothing to write");
+}
+
+#[test]
+fn a_name_that_can_be_anybody_s_is_refused_unless_the_figures_are_public() {
+    let local = Peer::Inet(std::net::Ipv4Addr::LOCALHOST.into(), 1);
+    let requests = [
+        ("GET /stats HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
+        ("HEAD /metrics HTTP/1.0\r\nHost: a\r\n\r\n", 421),
+        ("GET /stats HTTP/1.1\r\nHost: localhost:9100\r\n\r\n", 200),
+        ("GET /stats HTTP/1.1\r\nHost: [::1]\r\n\r\n", 200),
+        ("GET /stats HTTP/1.0\r\n\r\n", 200),
+    ];
+    for (peer, is_public, is_strict) in
+        [(local, false, true), (local, true, false), (Peer::Unix, false, false)]
+    {
+        for (request, status) in requests {
+            let mut watched = Watched::new(Program::default(), is_public);
+            watched.watch_from(STATS);
+            watched.handle_accepted(at(0), id(1), Some(STATS), peer);
+            watched.handle_bytes(at(0), id(1), request.as_bytes());
+            let expected = if is_strict { status } else { 200 };
+            let answer = output(&mut watched, id(1));
+            assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{peer} {request}: {answer}");
+        }
+    }
 }
 
 #[test]

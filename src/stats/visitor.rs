@@ -2,6 +2,8 @@
 //!
 //! Nothing persists: who reads the figures every few seconds connects anew, and holds no place meanwhile.
 
+use std::net::IpAddr;
+
 use crate::codec::http::{self, Answer, Connection, Content, Decoded, Head, HeadDecoder, Malformed, Part};
 use crate::engine::{ConnectionId, Moment, Now, Output, Reason};
 use crate::limits;
@@ -13,25 +15,28 @@ use super::page::Format;
 #[derive(Debug)]
 pub(super) struct Visitor {
     pub(super) id: ConnectionId,
-    /// When it has to have asked.
+    /// When it has to have asked, and then, when it has to be gone.
     pub(super) due: Moment,
     /// The loop is to look at it.
     pub(super) is_ready: bool,
     heads: HeadDecoder,
     has_begun: bool,
+    /// Whether it may ask by any name.
+    any_host: bool,
     answer: Option<Vec<u8>>,
     /// Bytes of the answer that its socket took.
     written: usize,
 }
 
 impl Visitor {
-    pub(super) fn new(now: Now, id: ConnectionId) -> Self {
+    pub(super) fn new(now: Now, id: ConnectionId, any_host: bool) -> Self {
         Visitor {
             id,
             due: now.moment + limits::STATS_PATIENCE,
             is_ready: false,
             heads: HeadDecoder::default(),
             has_begun: false,
+            any_host,
             answer: None,
             written: 0,
         }
@@ -62,7 +67,7 @@ impl Visitor {
     /// It sends no more, and left `rest` unanswered.
     pub(super) fn end(&mut self, now: Now, rest: &[u8]) -> Reason {
         if rest.trim_ascii().is_empty() {
-            return self.dismiss(Reason::EndOfInput);
+            return self.dismiss(now, Reason::EndOfInput);
         }
         self.refuse_malformed(now, Malformed::CutOff)
     }
@@ -72,21 +77,14 @@ impl Visitor {
         if self.has_begun {
             self.refuse(now, 408, "the request took too long to arrive", Part::Whole);
         }
-        self.dismiss(Reason::Idle)
+        self.dismiss(now, Reason::Idle)
     }
 
     /// It gets nothing more.
-    pub(super) fn dismiss(&mut self, reason: Reason) -> Reason {
+    fn dismiss(&mut self, now: Now, reason: Reason) -> Reason {
+        self.due = now.moment + limits::STATS_PATIENCE;
         self.answer.get_or_insert_default();
         reason
-    }
-
-    /// The same, and nothing of an answer under way either.
-    pub(super) fn cut_short(&mut self) {
-        self.answer = Some(Vec::new());
-        self.written = 0;
-        // What is closing already may wait for room that it needs no more.
-        self.is_ready = true;
     }
 
     pub(super) fn output(&self) -> Output<'_> {
@@ -102,6 +100,10 @@ impl Visitor {
             Ok(part) => part,
             Err(declined) => return self.refuse(now, declined.status, declined.why, declined.part),
         };
+        if !self.any_host && !head.host.is_none_or(names_address) {
+            let why = "ask for an address or for localhost: other names can be anybody's (--stats-public)";
+            return self.refuse(now, 421, why, part);
+        }
         let Some(format) = Format::at(head.path()) else {
             return self.refuse(now, 404, "there are /metrics, for Prometheus, and /stats, as JSON", part);
         };
@@ -126,5 +128,40 @@ impl Visitor {
         let mut answer = Answer::new(status, Connection::Closes, fields, content);
         answer.set_date(&http::date(now.unix_s));
         self.answer = Some(answer.part(part).to_vec());
+        self.due = now.moment + limits::STATS_PATIENCE;
+    }
+}
+
+/// Whether a `Host` is an address or `localhost`, with a port or without: names that no name server gives a
+/// meaning to.
+fn names_address(host: &str) -> bool {
+    let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let name = host.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(host, |(name, _)| name);
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_localhost_are_told_from_names() {
+        for host in
+            ["127.0.0.1", "127.0.0.1:9000", "[::1]", "[::1]:9000", "localhost", "LocalHost:80", "[fe80::1]:"]
+        {
+            assert!(names_address(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:9000",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io",
+            "[::1",
+            "a:b",
+        ] {
+            assert!(!names_address(host), "{host}");
+        }
     }
 }

@@ -70,7 +70,7 @@ fn a_scraper_that_never_stops_asking_does_not_stop_the_chat() {
         let asking: Vec<Client> = (0..3)
             .map(|_| {
                 let mut client = Client::connect(&watched.address);
-                client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+                client.send("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
                 client
             })
             .collect();

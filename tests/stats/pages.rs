@@ -107,14 +107,15 @@ fn what_is_not_there_names_what_is() {
 #[test]
 fn other_methods_and_what_is_no_http_are_refused() {
     let watched = watched(&BARE);
-    let answer = ask(&watched.address, "DELETE /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = ask(&watched.address, "DELETE /metrics HTTP/1.1\r\nHost: [::1]\r\n\r\n");
     assert_eq!((answer.status, answer.field("Allow")), (405, "GET, HEAD"));
     for (request, status) in [
-        ("POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", 405),
-        ("GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", 413),
+        ("POST /metrics HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 3\r\n\r\nabc", 405),
+        ("GET /metrics HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 3\r\n\r\nabc", 413),
+        ("GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
         ("hello\r\n\r\n", 400),
         ("GET /metrics HTTP/1.1\r\n\r\n", 400),
-        ("GET /metrics HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        ("GET /metrics HTTP/2.0\r\nHost: [::1]\r\n\r\n", 505),
     ] {
         assert_eq!(ask(&watched.address, request).status, status, "{request}");
     }
@@ -129,10 +130,10 @@ fn other_methods_and_what_is_no_http_are_refused() {
 fn one_request_is_answered_however_its_bytes_come_and_whatever_follows() {
     let watched = watched(&BARE);
     let mut client = Client::connect(&watched.address);
-    for byte in b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" {
+    for byte in b"GET /metrics HTTP/1.1\r\nHost: [::1]\r\n\r\n" {
         client.send([*byte]);
     }
-    client.send("GET /stats HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.send("GET /stats HTTP/1.1\r\nHost: [::1]\r\n\r\n");
     let answer = answer_to(&mut client);
     assert_eq!((answer.status, answer.field("Content-Length")), (200, &*answer.body.len().to_string()));
     parse(&answer.body);

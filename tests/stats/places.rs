@@ -1,11 +1,12 @@
 //! Addresses: this machine's alone, unless it is meant otherwise.
 
+use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
 use rustix::process::Signal;
 
 use crate::harness::{BARE, Client, Directory, Server, command, run};
-use crate::reader::{get, watched, watched_at};
+use crate::reader::{ask, get, watched, watched_at};
 
 /// Sockets that a process listens on, by `/proc`.
 fn listening(server: &Server) -> usize {
@@ -49,7 +50,9 @@ fn an_address_that_others_reach_is_refused_with_the_remedy() {
 fn an_address_that_others_reach_is_taken_where_it_is_meant() {
     let watched = watched_at("0.0.0.0:0", &["--stats-public"]);
     let port = watched.address.strip_prefix("0.0.0.0:").expect("all of this machine's");
-    assert_eq!(get(&format!("127.0.0.1:{port}"), "/metrics").status, 200);
+    let address = format!("127.0.0.1:{port}");
+    assert_eq!(get(&address, "/metrics").status, 200);
+    assert_eq!(ask(&address, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
     let (code, _, error) = run(command(&["--stats-public"]));
     assert_eq!(code, 2);
     assert!(error.contains("--stats"), "{error}");
@@ -89,9 +92,16 @@ fn the_end_waits_for_no_visitor() {
     let mut asking = Client::connect(&watched.address);
     asking.send("GET /metrics HT");
     let silent = Client::connect(&watched.address);
+    // Who has its answer, and says on and on that it is there.
+    let mut eager = Client::connect(&watched.address);
+    eager.send("GET /metrics HTTP/1.0\r\n\r\n");
+    eager.line();
+    let mut words = eager.tcp().try_clone().expect("a second handle");
+    let eager_one = std::thread::spawn(move || while words.write_all(b"x").is_ok() {});
     watched.expect("connections_open", 0.0);
     watched.server.signal(Signal::TERM);
     assert_eq!(watched.server.exit_code(), 0);
+    eager_one.join().expect("it ends with its connection");
     drop((asking, silent));
 }
 

@@ -124,7 +124,7 @@ impl Stage {
                 match action {
                     Action::Connect(endpoint) => self.connects.push(endpoint),
                     Action::FinishOutput(id) => self.is_finished |= id == self.socket,
-                    Action::Close(..) | Action::Resume(_) => {}
+                    Action::Close(..) | Action::CutOff(..) | Action::Resume(_) => {}
                     Action::Stop(_) => self.is_stopped = true,
                 }
             } else if let Some(id) = self.call.poll_ready(self.now) {

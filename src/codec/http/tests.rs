@@ -102,7 +102,8 @@ fn decode<'a>(input: &'a [u8], cuts: &[usize]) -> (Vec<Head<'a>>, Option<Malform
                 Decoded::Incomplete => break,
                 Decoded::Head { head, consumed } => {
                     assert!(input[..done + consumed].ends_with(b"\r\n\r\n"));
-                    heads.push(head);
+                    // Told apart by a test of its own.
+                    heads.push(Head { host: None, ..head });
                     done += consumed;
                 }
                 Decoded::Malformed(malformed) => return (heads, Some(malformed)),
@@ -113,7 +114,7 @@ fn decode<'a>(input: &'a [u8], cuts: &[usize]) -> (Vec<Head<'a>>, Option<Malform
 }
 
 fn head((method, target, connection, body): (&'static str, &'static str, Connection, Body)) -> Head<'static> {
-    Head { method, target, connection, body }
+    Head { method, target, host: None, connection, body }
 }
 
 #[test]
@@ -127,6 +128,18 @@ fn heads_are_understood_and_what_is_none_is_not_wherever_they_are_split() {
         }
         let all: Vec<usize> = (0..input.len()).collect();
         assert_eq!(decode(input, &all), expected, "{text}, byte by byte");
+    }
+}
+
+#[test]
+fn the_host_is_what_its_field_says() {
+    for (input, host) in [
+        (&b"GET / HTTP/1.1\r\nA: b\r\nhost:\t a.example:80 \t\r\n\r\n"[..], Some("a.example:80")),
+        (b"GET / HTTP/1.1\r\nHost:\r\n\r\n", Some("")),
+        (b"GET / HTTP/1.0\r\nX-Host: a\r\n\r\n", None),
+    ] {
+        let Decoded::Head { head, .. } = HeadDecoder::default().decode(input) else { panic!("a head") };
+        assert_eq!(head.host, host);
     }
 }
 
