@@ -2,7 +2,8 @@
 //! commit, so that the tests of each try other ones, and the tests of one the same ones again.
 //!
 //! `ONEPOLL_SIM_SEEDS=100000 ONEPOLL_SIM_BASE=0x7000 cargo test --profile simulation --lib simulation` runs more
-//! and other ones, and `ONEPOLL_SIM_SEED=0x1f cargo test --lib simulation::tests::one_seed -- --nocapture` one again, in words.
+//! and other ones, and `ONEPOLL_SIM_SEED=0x1f cargo test --lib simulation::tests::one_seed -- --nocapture` one
+//! again, in words.
 
 use std::collections::BTreeMap;
 use std::fmt;

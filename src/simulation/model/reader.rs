@@ -539,3 +539,34 @@ fn is_passed_by(room: &Room, index: usize, id: ConnectionId, is_history: bool) -
         false => record.except == Some(id) || !record.is_message && index < room.base,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::config::Config;
+
+    /// What comes of reading `read` records of rooms that said the same, so many times each.
+    fn ways(rooms: usize, records: usize, read: usize) -> Result<Vec<Reader>, String> {
+        let mut room = Room::new("r", false, &Config::default());
+        for _ in 0..records {
+            room.append(Record { bytes: b"x\n"[..].into(), is_message: true, except: None });
+        }
+        let rooms = vec![room; rooms];
+        let mut reader = Reader::default();
+        (0..rooms.len()).for_each(|room| reader.join(room as u64, room, 0));
+        let around = Surroundings { rooms: &rooms, id: ConnectionId::new(0, 1), answers_telnet: true };
+        Reader::take(vec![reader], &b"x\n".repeat(read), around)
+    }
+
+    #[test]
+    fn ways_that_come_to_the_same_are_one() {
+        assert_eq!(ways(2, 30, 30).map(|readers| readers.len()), Ok(31));
+        assert_eq!(ways(2, 30, 60).map(|readers| readers.len()), Ok(1));
+        assert_eq!(ways(2, 30, 61), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn more_ways_than_can_be_followed_are_a_failure() {
+        assert!(ways(4, 40, 80).is_err());
+    }
+}
