@@ -466,6 +466,16 @@ pub trait Engine {
     /// Programs that count nobody need not have it.
     fn handle_turned_away(&mut self, _now: Now, _listener: ListenerId, _newcomers: usize) {}
 
+    /// Whether it is to be told now how many newcomers the kernel lost: asked in each turn behind the newcomers.
+    /// Programs that tell nobody need have neither.
+    fn wants_lost_newcomers(&self) -> bool {
+        false
+    }
+
+    /// So many newcomers were lost since the network began, for a queue of those who wait to be accepted was
+    /// full: of all programs in it. `None`: that cannot be seen.
+    fn handle_lost_newcomers(&mut self, _newcomers: Option<u64>) {}
+
     /// A peer connected to a listener, or the console opened, which came to none.
     fn handle_accepted(&mut self, now: Now, id: ConnectionId, listener: Option<ListenerId>, peer: Peer);
 

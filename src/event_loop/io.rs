@@ -99,6 +99,15 @@ pub trait Io {
     /// many bytes that were.
     fn refuse(&mut self, stream: Self::Stream, text: &str) -> usize;
 
+    /// How many newcomers the kernel lost because a queue of those who wait was full. A system that does not
+    /// know need not have this.
+    ///
+    /// # Errors
+    /// Where it cannot be seen.
+    fn lost_newcomers(&mut self) -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Begins to connect; [`Io::connected`] tells how that ended, once there is an event.
     ///
     /// # Errors
@@ -353,6 +362,11 @@ impl Io for System {
             self.reserve = open_reserve();
         }
         taken
+    }
+
+    fn lost_newcomers(&mut self) -> io::Result<u64> {
+        listen::overflows(&std::fs::read_to_string("/proc/self/net/netstat")?)
+            .ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
     fn connect(&mut self, endpoint: &Endpoint) -> io::Result<Stream> {

@@ -286,6 +286,10 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         for index in 0..self.listeners.len() {
             self.accept(now, index);
         }
+        if self.engine.wants_lost_newcomers() {
+            let lost = self.io.lost_newcomers();
+            self.engine.handle_lost_newcomers(lost.ok());
+        }
         // 4. Read, 5. Consume
         self.read_pending(now);
         self.apply_actions(now);

@@ -17,7 +17,7 @@ use crate::engine::{Moment, Now, Peer};
 use crate::event_loop::io::{Event, Source};
 use crate::limits;
 
-/// What the loop asked of the system; see [`Io`](crate::event_loop::io::Io). The last two are no calls.
+/// What the loop asked of the system; see [`Io`](crate::event_loop::io::Io). Two are no calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[allow(missing_docs, reason = "each is the method of its name")]
@@ -41,10 +41,11 @@ pub enum Call {
     Sum,
     /// The recording has all the bytes that it was allowed.
     Full,
+    LostNewcomers,
 }
 
 impl Call {
-    const ALL: [Call; 17] = [
+    const ALL: [Call; 18] = [
         Call::Now,
         Call::Poll,
         Call::Listen,
@@ -62,6 +63,7 @@ impl Call {
         Call::Abort,
         Call::Sum,
         Call::Full,
+        Call::LostNewcomers,
     ];
 
     /// Whether it is about one connection.
@@ -101,6 +103,7 @@ impl fmt::Display for Call {
             Call::Abort => "a reset",
             Call::Sum => "the sum of all that was written",
             Call::Full => "the end of the recording",
+            Call::LostNewcomers => "newcomers that were lost",
         })
     }
 }
@@ -132,7 +135,7 @@ pub enum Answer<'a> {
     /// [`Call::Read`]
     Bytes(Cow<'a, [u8]>),
     /// [`Call::Read`], redacted, [`Call::Write`] and [`Call::Refuse`]: how many bytes. [`Call::ShutdownWrite`]: 1 where the
-    /// peer was told. [`Call::Sum`]: the sum.
+    /// peer was told. [`Call::Sum`]: the sum. [`Call::LostNewcomers`]: how many.
     Number(u64),
 }
 
@@ -245,9 +248,12 @@ impl Codec {
                 let length = usize::try_from(input.number()?).ok()?;
                 Answer::Bytes(input.bytes(length)?.to_vec().into())
             }
-            Call::Refuse | Call::Read | Call::Write | Call::ShutdownWrite | Call::Sum => {
-                Answer::Number(input.number()?)
-            }
+            Call::Refuse
+            | Call::Read
+            | Call::Write
+            | Call::ShutdownWrite
+            | Call::Sum
+            | Call::LostNewcomers => Answer::Number(input.number()?),
         };
         Some(Entry { call, slot, answer: Ok(answer) })
     }
@@ -426,6 +432,8 @@ mod tests {
             entry(Call::Abort, 9, Ok(Answer::Done)),
             entry(Call::Sum, 0, Ok(Answer::Number(1 << 31))),
             entry(Call::Full, 0, Ok(Answer::Done)),
+            entry(Call::LostNewcomers, 0, Ok(Answer::Number(7))),
+            entry(Call::LostNewcomers, 0, Err(2)),
         ]
     }
 

@@ -103,6 +103,11 @@ impl<I: Io> Io for Recording<I> {
         taken
     }
 
+    fn lost_newcomers(&mut self) -> io::Result<u64> {
+        let lost = self.io.lost_newcomers();
+        self.note(Call::LostNewcomers, 0, lost, |newcomers| Answer::Number(*newcomers))
+    }
+
     fn connect(&mut self, endpoint: &Endpoint) -> io::Result<Self::Stream> {
         let connecting = self.io.connect(endpoint);
         self.note(Call::Connect, 0, connecting, done).map(Recorded::from)

@@ -272,6 +272,14 @@ impl<R: Read, A: Audience> Io for Replaying<R, A> {
         }
     }
 
+    fn lost_newcomers(&mut self) -> io::Result<u64> {
+        match self.answer(Call::LostNewcomers, 0, NOTHING) {
+            Some(Ok(Answer::Number(newcomers))) => Ok(newcomers),
+            Some(Err(error)) => Err(error),
+            _ => nothing(),
+        }
+    }
+
     fn connect(&mut self, _endpoint: &Endpoint) -> io::Result<Replayed> {
         self.done(Call::Connect, 0).map(|()| Replayed::default())
     }

@@ -19,7 +19,7 @@ use crate::engine::{
     TurnReport, Written,
 };
 use crate::limits;
-use crate::metrics::Measured;
+use crate::metrics::{Measured, Metric};
 
 use visitor::Visitor;
 
@@ -30,6 +30,10 @@ pub struct Watched<E> {
     listeners: Vec<ListenerId>,
     /// At most [`limits::STATS_VISITORS_MAX`].
     visitors: Vec<Visitor>,
+    /// Newcomers that the kernel lost, as far as that can be seen.
+    lost: Option<u64>,
+    /// Somebody came to whom it will be told.
+    wants_lost: bool,
     actions: VecDeque<Action>,
     /// Whether it may be asked by any name.
     is_public: bool,
@@ -40,7 +44,15 @@ impl<E: Engine + Measured> Watched<E> {
     /// `localhost`: any other name can be a stranger's, who has it mean this machine so that pages of theirs
     /// read the figures through a browser here (DNS rebinding).
     pub fn new(engine: E, is_public: bool) -> Self {
-        Watched { engine, listeners: Vec::new(), visitors: Vec::new(), actions: VecDeque::new(), is_public }
+        Watched {
+            engine,
+            listeners: Vec::new(),
+            visitors: Vec::new(),
+            lost: None,
+            wants_lost: false,
+            actions: VecDeque::new(),
+            is_public,
+        }
     }
 
     /// Who comes to this listener comes to watch.
@@ -61,6 +73,12 @@ impl<E: Engine + Measured> Watched<E> {
         let cut_off = |visitor: &Visitor| Action::CutOff(visitor.id, Reason::ServerClosing);
         self.actions.extend(self.visitors.iter().map(cut_off));
     }
+}
+
+fn lost_metric(newcomers: u64) -> Metric {
+    const HELP: &str = "Newcomers that the kernel lost for a full queue: of all programs in this network, since \
+         it began.";
+    Metric::counter("listen_overflows_total", HELP, newcomers)
 }
 
 impl<E: Engine + Measured> Engine for Watched<E> {
@@ -89,9 +107,19 @@ impl<E: Engine + Measured> Engine for Watched<E> {
             // No browser gets to a Unix socket.
             let any_host = self.is_public || peer == Peer::Unix;
             self.visitors.push(Visitor::new(now, id, any_host));
+            self.wants_lost = true;
         } else {
             self.engine.handle_accepted(now, id, listener, peer);
         }
+    }
+
+    fn wants_lost_newcomers(&self) -> bool {
+        self.wants_lost
+    }
+
+    fn handle_lost_newcomers(&mut self, newcomers: Option<u64>) {
+        self.wants_lost = false;
+        self.lost = newcomers;
     }
 
     fn handle_connected(&mut self, now: Now, id: ConnectionId, peer: Peer) {
@@ -106,7 +134,8 @@ impl<E: Engine + Measured> Engine for Watched<E> {
         let Some(visitor) = self.visitors.iter_mut().find(|visitor| visitor.id == id) else {
             return self.engine.handle_bytes(now, id, bytes);
         };
-        match visitor.take(now, bytes, || self.engine.metrics()) {
+        let metrics = || self.engine.metrics().into_iter().chain(self.lost.map(lost_metric)).collect();
+        match visitor.take(now, bytes, metrics) {
             Some((consumed, reason)) => {
                 self.actions.push_back(Action::Close(id, reason));
                 consumed

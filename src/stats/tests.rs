@@ -284,3 +284,19 @@ fn a_peer_that_ends_before_its_head_does_is_told_and_one_that_said_nothing_is_no
         assert!(matches!(watched.poll_action(), Some(Action::Close(closed, _)) if closed == id(serial)));
     }
 }
+
+#[test]
+fn the_kernel_is_asked_for_whom_it_lost_when_a_visitor_comes_and_only_then() {
+    for (lost, line) in [(Some(7), "onepoll_listen_overflows_total 7\n"), (None, "")] {
+        let mut watched = watched();
+        come(&mut watched, CLIENTS, id(1)).expect("there is a place");
+        assert!(!watched.wants_lost_newcomers());
+        come(&mut watched, STATS, id(2)).expect("there is a place");
+        assert!(watched.wants_lost_newcomers());
+        watched.handle_lost_newcomers(lost);
+        assert!(!watched.wants_lost_newcomers());
+        watched.handle_bytes(at(0), id(2), GET);
+        let page = output(&mut watched, id(2));
+        assert!(page.ends_with(line) && page.contains("listen_overflows") == lost.is_some(), "{page}");
+    }
+}

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use crate::faults::Strace;
-use crate::harness::{Client, Directory, Server, is_installed, raise_descriptor_limit};
+use crate::faults::{Strace, can, in_network_of, wrap};
+use crate::harness::{Client, Directory, Server, command, is_installed, raise_descriptor_limit};
 
 #[test]
 fn p01_when_descriptors_run_out_members_are_served_and_accepting_goes_on_without_a_new_connect() {
@@ -162,6 +162,44 @@ fn p05_the_queue_of_newcomers_is_as_long_as_the_kernel_lets_it_be() {
     // Of a listener, `Send-Q` is the backlog.
     let backlog: u64 = line.split_whitespace().nth(2).expect("Send-Q").parse().expect("a number");
     assert!(backlog >= somaxconn.min(1024), "{line:?}, and {somaxconn} are allowed");
+}
+
+/// Newcomers to a server that does not accept, whose queue takes two: each a SYN, of which most are lost.
+const CROWD: &str = "import socket, sys
+host, port = sys.argv[1].split(':')
+sockets = [socket.socket() for _ in range(20)]
+for each in sockets:
+    each.setblocking(False)
+    each.connect_ex((host, int(port)))
+print('came')";
+
+#[test]
+fn p05_newcomers_that_the_kernel_lost_are_counted_where_the_figures_are() {
+    if !can("unshare --net true") || !is_installed("python3") || !is_installed("curl") {
+        return;
+    }
+    let directory = Directory::new();
+    let place = directory.socket("stats");
+    let mut command = command(&["--quiet", "--stats", &place]);
+    let script = "ip link set lo up && echo 1 > /proc/sys/net/core/somaxconn && exec \"$@\"";
+    wrap(&mut command, &["unshare", "--net", "sh", "-c", script, "sh"]);
+    let mut server = Server::spawn(command);
+    server.console().line();
+    let figure = || {
+        let path = place.trim_start_matches("unix:");
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--max-time", "20", "--unix-socket", path, "http://localhost/metrics"]);
+        let page = String::from_utf8(curl.output().expect("it is installed").stdout).expect("text");
+        let line = page.lines().find_map(|line| line.strip_prefix("onepoll_listen_overflows_total "));
+        line.unwrap_or_else(|| panic!("not there: {page}")).parse::<u64>().expect("a number")
+    };
+    assert_eq!(figure(), 0);
+    server.in_one_turn(|| {
+        let address = &server.addresses[0];
+        let output = in_network_of(&server, &["python3", "-c", CROWD, address]).output();
+        assert_eq!(output.expect("it is installed").stdout, b"came\n");
+    });
+    assert!((1..=40).contains(&figure()), "{}", figure());
 }
 
 #[test]

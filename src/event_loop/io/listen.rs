@@ -145,3 +145,31 @@ fn bind_unix(path: &Path) -> Result<Listener, BindError> {
     let listener: std::os::unix::net::UnixListener = socket.into();
     Ok(Listener::Unix(UnixListener::from_std(listener), file))
 }
+
+/// `ListenOverflows` of proc(5)'s `net/netstat`: a line of names, and below it one of their values.
+pub(super) fn overflows(netstat: &str) -> Option<u64> {
+    let mut lines = netstat.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let mut figures = names.split(' ').zip(values.split(' '));
+    figures.find(|(name, _)| *name == "ListenOverflows")?.1.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overflows_are_found_by_their_name() {
+        let netstat =
+            "TcpExt: SyncookiesSent ListenOverflows ListenDrops\nTcpExt: 1 23 24\nIpExt: A B\nIpExt: 5 6\n";
+        assert_eq!(overflows(netstat), Some(23));
+        for other in [
+            "",
+            "TcpExt: ListenOverflows\n",
+            "TcpExt: A\nTcpExt: 1\n",
+            "TcpExt: ListenOverflows\nTcpExt: x\n",
+        ] {
+            assert_eq!(overflows(other), None, "{other}");
+        }
+    }
+}
