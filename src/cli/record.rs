@@ -21,7 +21,7 @@ pub(super) struct RecordArguments {
     /// Bytes of that file, at which the recording ends, and the server goes on
     #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = parse::recording_bytes)]
     #[arg(requires = "record")]
-    record_bytes: u64,
+    pub(super) record_bytes: u64,
 
     /// Record when, who and how much, but nothing that people say, and numbers for their addresses
     #[arg(long, requires = "record")]

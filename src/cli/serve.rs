@@ -231,7 +231,13 @@ fn settings(
         linger: arguments.linger,
         beside: arguments.recording.memory_parts(),
         memory_bytes_max: arguments.max_memory,
-        given: Limit::ALL.into_iter().filter_map(Limit::flag).filter(|flag| is_given(flag)).collect(),
+        recording_bytes_max: arguments.recording.record_bytes,
+        given: Limit::ALL
+            .into_iter()
+            .filter_map(Limit::flag)
+            .chain([limits::RECORD_BYTES])
+            .filter(|flag| is_given(flag))
+            .collect(),
     };
     settings.divide_memory()?;
     Ok(settings)

@@ -59,6 +59,24 @@ fn every_limit_is_shown_with_its_value_its_unit_and_who_set_it() {
         assert_eq!(row(&page, expected[0]), expected);
     }
     assert_eq!(row(&page, "descriptors")[3], "system");
+    for fixed in [
+        ["stats_visitors", "8", "connections"],
+        ["stats_patience", "5", "seconds"],
+        ["recorded_addresses", "65536", "addresses"],
+        ["recorded_zone_bytes", "8192", "bytes"],
+        ["closes_kept", "100", "closes"],
+        ["kick_reason_bytes", "256", "bytes"],
+        ["keepalive_idle", "60", "seconds"],
+        ["keepalive_interval", "15", "seconds"],
+        ["keepalive_probes", "4", "questions"],
+        ["stop_linger", "250", "milliseconds"],
+    ] {
+        assert_eq!(row(&page, fixed[0]), [&fixed[..], &["fixed", "-"]].concat());
+    }
+    let recorded = ["record_bytes", "1048576", "bytes", "flag", "--record-bytes"];
+    let recording = self::page(&["--record", "/nowhere/tape", "--record-bytes", "1M"]);
+    assert_eq!(row(&recording, "record_bytes"), recorded);
+    assert_eq!(row(&page, "record_bytes")[1..4], ["67108864", "bytes", "default"]);
     assert_eq!(row(&self::page(&[]), "clients")[3], "descriptors");
     let (ceiling, sum) = ceiling(&page);
     assert_eq!(ceiling, sum, "the parts are all there is");

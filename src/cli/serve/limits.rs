@@ -17,6 +17,8 @@ use crate::limits;
 use crate::memory::{self, Part};
 use crate::recording::Recorded;
 
+use crate::cli::service;
+
 /// Logs, from which `--max-memory` takes the largest with which there are [`ROOMS_WANTED`] rooms in a quarter.
 const LOG_BYTES: [usize; 6] = [limits::LOG_BYTES_MAX, 512 << 10, 256 << 10, 128 << 10, 64 << 10, 32 << 10];
 const ROOMS_WANTED: u64 = 16;
@@ -36,6 +38,8 @@ pub(super) struct Settings {
     pub(super) linger: Duration,
     /// What the server holds beside the chat and its loop.
     pub(super) beside: Vec<Part>,
+    /// `--record-bytes`.
+    pub(super) recording_bytes_max: u64,
     /// `--max-memory`.
     pub(super) memory_bytes_max: Option<u64>,
     /// The flags of limits that the operator gave.
@@ -70,7 +74,8 @@ fn costs(config: &Config, beside: &[Part]) -> (u64, u64, u64) {
 }
 
 impl Settings {
-    /// Derives from `--max-memory` what was not given: a quarter for rooms, the rest for clients.
+    /// Derives from `--max-memory` what was not given: a quarter for rooms, or less where the clients need it,
+    /// the rest for clients.
     ///
     /// # Errors
     /// Where what was given cannot hold in it, or it is too little for anybody.
@@ -79,24 +84,37 @@ impl Settings {
         let clients_given = self.is_given("--max-clients").then_some(self.config.clients_max as u64);
         let rooms_given = self.is_given("--max-rooms").then_some(self.config.rooms_max as u64);
         let descriptors_allow = self.config.clients_max as u64;
-        let beside = self.beside.clone();
+        let all_log_bytes = self.choices("--log-bytes", &LOG_BYTES, self.config.log_bytes_max);
         let all_private_bytes =
             self.choices("--private-bytes", &PRIVATE_BYTES, self.config.private_bytes_max);
         self.config.private_bytes_max = all_private_bytes.last().copied().unwrap_or_default();
+        let least = Config {
+            log_bytes_max: all_log_bytes.last().copied().unwrap_or_default(),
+            rooms_max: rooms_given.unwrap_or(1) as usize,
+            clients_max: clients_given.unwrap_or(1) as usize,
+            ..self.config.clone()
+        };
+        if bytes_max(&least, &self.beside) > budget {
+            return Err(self.too_little(budget, &least));
+        }
+        let beside = self.beside.clone();
         let rooms_fit = |config: &Config| {
             let (client_bytes, room_bytes, rest_bytes) = costs(config, &beside);
             let left = budget.saturating_sub(rest_bytes);
+            let without_clients =
+                left.saturating_sub(client_bytes.saturating_mul(clients_given.unwrap_or(1)));
             let for_rooms =
-                clients_given.map_or(left / 4, |clients| left.saturating_sub(clients * client_bytes));
+                if clients_given.is_some() { without_clients } else { without_clients.min(left / 4) };
             for_rooms / room_bytes
         };
-        for log_bytes_max in self.choices("--log-bytes", &LOG_BYTES, self.config.log_bytes_max) {
+        for log_bytes_max in all_log_bytes {
             self.config.log_bytes_max = log_bytes_max;
             if rooms_fit(&self.config) >= rooms_given.unwrap_or(ROOMS_WANTED) {
                 break;
             }
         }
         let rooms = rooms_given.unwrap_or(rooms_fit(&self.config).clamp(1, limits::ROOMS_MAX as u64));
+        self.config.rooms_max = rooms as usize;
         let clients_fit = |config: &Config| {
             let (client_bytes, room_bytes, rest_bytes) = costs(config, &beside);
             budget.saturating_sub(rest_bytes + rooms * room_bytes) / client_bytes
@@ -108,10 +126,9 @@ impl Settings {
             }
         }
         let clients = clients_given.unwrap_or(clients_fit(&self.config).clamp(1, descriptors_allow));
-        self.config.rooms_max = rooms as usize;
         self.config.clients_max = clients as usize;
-        let needed = bytes_max(&self.config, &self.beside);
-        if needed > budget { Err(self.too_little(budget, needed)) } else { Ok(()) }
+        debug_assert!(bytes_max(&self.config, &self.beside) <= budget);
+        Ok(())
     }
 
     fn is_given(&self, flag: &str) -> bool {
@@ -129,7 +146,9 @@ impl Settings {
         if fitting.is_empty() { vec![least] } else { fitting }
     }
 
-    fn too_little(&self, budget: u64, needed: u64) -> String {
+    /// The complaint that not even the `least` that was asked for can hold.
+    fn too_little(&self, budget: u64, least: &Config) -> String {
+        let needed = bytes_max(least, &self.beside);
         let given: Vec<&str> = [
             "--max-clients",
             "--max-rooms",
@@ -141,8 +160,8 @@ impl Settings {
         .into_iter()
         .filter(|flag| self.is_given(flag))
         .collect();
-        let clients = render::count(self.config.clients_max as u64, "client");
-        let rooms = render::count(self.config.rooms_max as u64, "room");
+        let clients = render::count(least.clients_max as u64, "client");
+        let rooms = render::count(least.rooms_max as u64, "room");
         let remedy = match given[..] {
             [] => String::new(),
             _ => format!(", or ask for less with {}", given.join(", ")),
@@ -184,7 +203,15 @@ impl Settings {
                 limit.seen().into(),
             ]);
         }
-        for (name, value, unit, seen) in OF_THE_LOOP {
+        rows.push([
+            "record_bytes".into(),
+            self.recording_bytes_max.to_string(),
+            "bytes".into(),
+            if self.is_given(RECORD_BYTES) { "flag" } else { "default" }.into(),
+            RECORD_BYTES.into(),
+            "nothing: the recording ends, the server goes on".into(),
+        ]);
+        for (name, value, unit, seen) in FIXED {
             let row = [name, &value.to_string(), unit, "fixed", "-", seen];
             rows.push(row.map(String::from));
         }
@@ -217,12 +244,26 @@ impl Settings {
             None if limit == Limit::Descriptors => "system",
             None => "fixed",
             Some(flag) if self.is_given(flag) => "flag",
-            Some(_) if self.memory_bytes_max.is_some() && derives.contains(&limit) => "max-memory",
+            Some(_)
+                if self.memory_bytes_max.is_some() && derives.contains(&limit) && !self.is_most(limit) =>
+            {
+                "max-memory"
+            }
             Some(_) if limit == Limit::Clients => "descriptors",
             Some(_) if limit == Limit::LineBytes && self.config.line_bytes_max != limits::LINE_BYTES_MAX => {
                 "log-bytes"
             }
             Some(_) => "default",
+        }
+    }
+
+    /// Whether something that `--max-memory` derives is as it would be without.
+    fn is_most(&self, limit: Limit) -> bool {
+        match limit {
+            Limit::Clients => service::clients_max(None, self.descriptors) == Ok(self.config.clients_max),
+            Limit::Rooms => self.config.rooms_max == limits::ROOMS_MAX,
+            Limit::PrivateBytes => self.config.private_bytes_max == limits::PRIVATE_BYTES_MAX,
+            _ => self.config.log_bytes_max == limits::LOG_BYTES_MAX,
         }
     }
 
@@ -267,8 +308,12 @@ impl Settings {
     }
 }
 
-/// What the loop, the log and the start are bounded by, which nobody can set and no client is told of.
-const OF_THE_LOOP: [(&str, usize, &str, &str); 10] = [
+/// The flag of the limit that is no client's affair, and so no [`Limit`].
+pub(super) const RECORD_BYTES: &str = "--record-bytes";
+
+/// What the loop, the log, the start and what is beside the chat are bounded by, which nobody can set and no
+/// client is told of.
+const FIXED: [(&str, usize, &str, &str); 20] = [
     (
         "connect_addresses",
         limits::CONNECT_ADDRESSES_MAX,
@@ -304,6 +349,56 @@ const OF_THE_LOOP: [(&str, usize, &str, &str); 10] = [
         "nothing: the log says how many were left out",
     ),
     ("motd_bytes", limits::MOTD_BYTES_MAX, "bytes", "nothing: the server does not start"),
+    (
+        "stats_visitors",
+        limits::STATS_VISITORS_MAX,
+        "connections",
+        "HTTP's 503 in place of the figures (--stats)",
+    ),
+    (
+        "stats_patience",
+        limits::STATS_PATIENCE.as_secs() as usize,
+        "seconds",
+        "who asks for the figures, HTTP's 408; who takes them, a reset, or their end",
+    ),
+    (
+        "recorded_addresses",
+        limits::RECORDED_ADDRESSES_MAX as usize,
+        "addresses",
+        "nothing: a recording with --redact has one number for all others",
+    ),
+    (
+        "recorded_zone_bytes",
+        limits::ZONE_FILE_BYTES_MAX,
+        "bytes",
+        "nothing: the server does not start to --record, in a time zone without a name",
+    ),
+    ("closes_kept", limits::CLOSES_KEPT_MAX, "closes", "nothing: the console's `closed` forgets the oldest"),
+    ("kick_reason_bytes", limits::KICK_REASON_BYTES_MAX, "bytes", "the operator's reason, up to there"),
+    (
+        "keepalive_idle",
+        limits::KEEPALIVE_IDLE.as_secs() as usize,
+        "seconds",
+        "nothing: its machine is asked whether it is still there",
+    ),
+    (
+        "keepalive_interval",
+        limits::KEEPALIVE_INTERVAL.as_secs() as usize,
+        "seconds",
+        "nothing: it is asked again",
+    ),
+    (
+        "keepalive_probes",
+        limits::KEEPALIVE_PROBES as usize,
+        "questions",
+        "nothing: it has gone, or its network",
+    ),
+    (
+        "stop_linger",
+        limits::STOP_LINGER.as_millis() as usize,
+        "milliseconds",
+        "nothing: it got all, and is silent; the server ends without its own end",
+    ),
 ];
 
 /// Columns as wide as their widest cell; the last one has no end.
@@ -318,4 +413,83 @@ fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
         let _ = writeln!(text, "{}", row[COLUMNS - 1]);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With these limits given, and as many descriptors as clients.
+    fn settings(memory_bytes_max: u64, given: &[(&'static str, usize)]) -> Settings {
+        let value = |flag, default| {
+            given.iter().find(|(known, _)| *known == flag).map_or(default, |(_, value)| *value)
+        };
+        let config = Config {
+            clients_max: value("--max-clients", 20_000),
+            rooms_max: value("--max-rooms", limits::ROOMS_MAX),
+            log_bytes_max: value("--log-bytes", limits::LOG_BYTES_MAX),
+            private_bytes_max: value("--private-bytes", limits::PRIVATE_BYTES_MAX),
+            rooms_per_client_max: value("--max-rooms-per-client", limits::ROOMS_PER_CLIENT_MAX),
+            ..Config::default()
+        };
+        Settings {
+            config,
+            descriptors: 20_000 + limits::RESERVED_DESCRIPTORS,
+            send_buffer_bytes: limits::SEND_BUFFER_BYTES,
+            linger: limits::LINGER,
+            beside: Vec::new(),
+            recording_bytes_max: limits::RECORDING_BYTES_MAX,
+            memory_bytes_max: Some(memory_bytes_max),
+            given: given.iter().map(|(flag, _)| *flag).collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_advised_is_enough_and_what_is_divided_is_no_more_than_there_is() {
+        let flags: [(&str, &[usize]); 5] = [
+            ("--max-clients", &[1, 5, 100, 1000, 15_000]),
+            ("--max-rooms", &[1, 2, 17, 100, 5000, 1 << 20]),
+            ("--log-bytes", &[20 << 10, 32 << 10, 1 << 20, 100 << 20]),
+            ("--private-bytes", &[1024, 16 << 10, 1 << 20, 40 << 20, 1 << 30]),
+            ("--max-rooms-per-client", &[1, 20, 1000, usize::MAX]),
+        ];
+        let mut complaints = 0;
+        // Each flag as one of its values or not given, like the digits of a number.
+        let combinations: usize = flags.iter().map(|(_, values)| values.len() + 1).product();
+        for combination in 0..combinations {
+            let mut rest = combination;
+            let mut given = Vec::new();
+            for (flag, values) in flags {
+                given.extend(values.get(rest % (values.len() + 1)).map(|value| (flag, *value)));
+                rest /= values.len() + 1;
+            }
+            for megabytes in [13, 20, 40, 300, 2048] {
+                let budget = megabytes << 20;
+                let mut first = settings(budget, &given);
+                let Err(complaint) = first.divide_memory() else {
+                    assert!(bytes_max(&first.config, &[]) <= budget, "{megabytes}M {given:?}");
+                    continue;
+                };
+                complaints += 1;
+                let advised = complaint.split("allow ").nth(1).and_then(|rest| rest.split('M').next());
+                let advised: u64 = advised.expect("a number").parse().expect("a number");
+                let mut second = settings(advised << 20, &given);
+                assert_eq!(second.divide_memory(), Ok(()), "{given:?}: {complaint}");
+                assert!(bytes_max(&second.config, &[]) <= advised << 20, "{advised}M {given:?}");
+            }
+        }
+        assert!(complaints > 1000, "{complaints}");
+    }
+
+    #[test]
+    fn what_memory_does_not_make_less_is_set_by_what_it_is_set_by_without() {
+        let set_by = |megabytes: u64| {
+            let mut settings = settings(megabytes << 20, &[]);
+            settings.divide_memory().expect("room for somebody");
+            [Limit::Clients, Limit::Rooms, Limit::PrivateBytes, Limit::LogSpace]
+                .map(|limit| settings.set_by(limit))
+        };
+        assert_eq!(set_by(20), ["max-memory"; 4]);
+        assert_eq!(set_by(10 << 10), ["descriptors", "default", "default", "default"]);
+    }
 }
