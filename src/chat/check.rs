@@ -118,7 +118,7 @@ impl Chat {
         {
             return Err("I12: names of rooms and rooms do not agree".into());
         }
-        let nicks = self.sessions.iter().filter(|session| session.nick().is_some() && !session.is_leaving);
+        let nicks = self.sessions.iter().filter(|session| session.nick().is_some() && !session.is_leaving());
         if nicks.count() != self.names.len() {
             return Err(format!("I12: {} names are taken, by others than the sessions", self.names.len()));
         }
@@ -160,7 +160,7 @@ impl Chat {
         if has_outbox && !session.is_ready && !session.is_lagging && !self.is_due_later(session) {
             return Err(format!("I10: replies wait for {name}, and nobody writes them"));
         }
-        if session.is_leaving && session.memberships().next().is_some() {
+        if session.is_leaving() && session.memberships().next().is_some() {
             return Err(format!("I12: {name} is leaving, and still a member"));
         }
         let waker = match session.pause {

@@ -39,6 +39,34 @@ impl fmt::Display for Met {
     }
 }
 
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Why it was closed, or not let in.
+    pub reason: Reason,
+    /// The limit that caused it, if one did.
+    pub met: Option<Met>,
+    /// What it did not take of its last bytes, where that is not the reason.
+    pub not_taken: Option<Met>,
+}
+
+impl End {
+    /// The limits that were met, the one that caused it first.
+    pub fn limits(&self) -> impl Iterator<Item = Met> {
+        self.met.into_iter().chain(self.not_taken)
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.reason)?;
+        for (index, met) in self.limits().enumerate() {
+            write!(f, "{} {met} ({})", if index == 0 { ':' } else { ',' }, met.limit)?;
+        }
+        Ok(())
+    }
+}
+
 /// What is remembered of one close, or of several refusals alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Close {
@@ -48,10 +76,8 @@ pub struct Close {
     pub nick: Option<Box<str>>,
     /// The far end; unknown of one for whom no descriptor was left.
     pub peer: Option<Peer>,
-    /// Why it was closed, or not let in.
-    pub reason: Reason,
-    /// The limit that caused it, if one did.
-    pub met: Option<Met>,
+    /// Why.
+    pub end: End,
     /// When, in seconds since 1970.
     pub unix_s: i64,
     /// How many refusals alike it stands for.
@@ -61,13 +87,12 @@ pub struct Close {
 impl Close {
     /// Of a client.
     #[must_use]
-    pub fn of(session: &Session, reason: Reason, met: Option<Met>, unix_s: i64) -> Self {
+    pub fn of(session: &Session, end: End, unix_s: i64) -> Self {
         Close {
             serial: Some(session.id.serial()),
             nick: session.nick().map(Box::from),
             peer: Some(session.peer),
-            reason,
-            met,
+            end,
             unix_s,
             times: 1,
         }
@@ -76,7 +101,15 @@ impl Close {
     /// Of so many newcomers who were not let in.
     #[must_use]
     pub fn refused(peer: Option<Peer>, reason: Reason, met: Met, unix_s: i64, times: u64) -> Self {
-        Close { serial: None, nick: None, peer, reason, met: Some(met), unix_s, times }
+        let end = End { reason, met: Some(met), not_taken: None };
+        Close { serial: None, nick: None, peer, end, unix_s, times }
+    }
+
+    /// By how much which limits were met, if any was.
+    #[must_use]
+    pub fn measured(&self) -> Option<String> {
+        let measured: Vec<String> = self.end.limits().map(|met| met.to_string()).collect();
+        (!measured.is_empty()).then(|| measured.join(", "))
     }
 
     /// Where it came from.
@@ -103,7 +136,7 @@ impl Close {
         };
         self.serial.is_none()
             && other.serial.is_none()
-            && self.reason == other.reason
+            && self.end.reason == other.end.reason
             && host(self) == host(other)
     }
 }

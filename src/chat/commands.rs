@@ -325,7 +325,7 @@ impl Chat {
         self.names
             .owner(name)
             .or_else(|| if is_address { unnamed() } else { None })
-            .filter(|id| self.sessions.get(*id).is_some_and(|session| !session.is_leaving))
+            .filter(|id| self.sessions.get(*id).is_some_and(|session| !session.is_leaving()))
     }
 
     fn last(&mut self, _now: Now, id: ConnectionId, rest: &str) -> Flow {

@@ -14,10 +14,11 @@ use crate::limits;
 use super::Chat;
 use super::input::Flow;
 use super::log::Kind;
+use super::outbox::Span;
 use super::render::{self, Message};
 use super::room::Announcement;
 use super::room_id::RoomId;
-use super::session::{Membership, Session, write_address};
+use super::session::{Extras, Membership, Session, write_address};
 
 /// What the operator can type, and what it does.
 const HELP: &str = "\
@@ -122,6 +123,16 @@ impl Chat {
         session.memberships().filter_map(behind).sum()
     }
 
+    /// What waits for a session besides its rooms' logs, and can still be written.
+    pub(super) fn due_bytes(&self, session: &Session) -> u64 {
+        let Some(Extras { outbox, .. }) = session.extras.as_deref() else { return 0 };
+        let kept = |span: &Span| {
+            let base = self.rooms.get(span.room.index())?.log.base().offset;
+            Some(span.to.offset.saturating_sub(span.cursor.offset.max(base)))
+        };
+        outbox.due_text_bytes() + outbox.spans().filter_map(kept).sum::<u64>()
+    }
+
     /// Closes by reason, and the last ones, each with the limit that caused it.
     fn reply_closed(&mut self, console: ConnectionId) {
         let mut text = String::from("closed, and not let in, by reason\n");
@@ -141,10 +152,10 @@ impl Chat {
                 close.address(),
                 self.stamp.time(close.unix_s),
                 close.times.to_string(),
-                close.reason.to_string(),
-                close.met.map_or_else(none, |met| met.limit.to_string()),
-                close.met.map_or_else(none, |met| met.to_string()),
-                close.met.and_then(|met| met.limit.remedy()).map_or_else(none, String::from),
+                close.end.reason.to_string(),
+                close.end.met.map_or_else(none, |met| met.limit.to_string()),
+                close.measured().unwrap_or_else(none),
+                close.end.met.and_then(|met| met.limit.remedy()).map_or_else(none, String::from),
             ]);
         }
         let last = render::count(rows.len() as u64 - 1, "close");
@@ -194,7 +205,7 @@ impl Chat {
             .sessions
             .iter()
             .find(|session| {
-                !session.is_console() && !session.is_leaving && Some(session.id.serial()) == by_id
+                !session.is_console() && !session.is_leaving() && Some(session.id.serial()) == by_id
             })
             .map(|session| session.id)
             .or_else(|| self.called(who));
@@ -238,7 +249,7 @@ impl Chat {
     pub(super) fn watch_new_room(&mut self, room: RoomId) {
         if let Some(console) = self.console
             && self.sessions.get(console).is_some_and(|session| {
-                session.is_watching && !session.is_leaving && session.membership(room).is_none()
+                session.is_watching && !session.is_leaving() && session.membership(room).is_none()
             })
         {
             self.enter(console, room);

@@ -27,7 +27,7 @@ impl Chat {
         let line_bytes_max = self.config.line_bytes_max + usize::from(sabotaged!(LineTooLong));
         let mut done = 0;
         while let Some(session) = self.sessions.get_mut(id) {
-            if session.is_leaving {
+            if session.is_leaving() {
                 return bytes.len();
             }
             session.active_at = now.moment;
@@ -72,7 +72,7 @@ impl Chat {
     /// has to wait, and is called again after the session is resumed.
     pub(super) fn take_last_input(&mut self, now: Now, id: ConnectionId, rest: &[u8]) -> bool {
         let Some(session) = self.sessions.get_mut(id) else { return true };
-        if session.is_leaving {
+        if session.is_leaving() {
             return true;
         }
         let before = session.decoder;
@@ -209,14 +209,14 @@ impl Chat {
     /// Takes the session out of its rooms and asks the loop to close it once it has what is due to it.
     pub(super) fn leave(&mut self, now: Now, id: ConnectionId, reason: Reason) {
         let Some(session) = self.sessions.get(id) else { return };
-        if session.is_leaving {
+        if session.is_leaving() {
             return;
         }
         #[cfg(any(test, feature = "simulation"))]
         self.hint(super::Hint::Left(id, reason));
         self.leave_rooms(now, id, reason);
         if let Some(session) = self.sessions.get_mut(id) {
-            session.is_leaving = true;
+            session.leaving = Some(reason);
             session.pause = Pause::None;
         }
         self.make_ready(id);

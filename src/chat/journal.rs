@@ -6,7 +6,7 @@ use ::log::{Level, info, log, warn};
 use crate::engine::{ConnectionId, Moment, Now, Peer, Reason};
 use crate::log_window::LogWindow;
 
-use super::closes::{Close, Closes, Met};
+use super::closes::{Close, Closes, End, Met};
 use super::render;
 use super::session::Session;
 
@@ -36,17 +36,13 @@ impl Journal {
         }
     }
 
-    pub(super) fn closed(&mut self, now: Now, session: &Session, reason: Reason, met: Option<Met>) {
+    pub(super) fn closed(&mut self, now: Now, session: &Session, end: End) {
         if self.admits(now.moment, Kind::Closed) {
             let received = render::bytes(session.bytes_in);
             let sent = render::bytes(session.bytes_out);
-            let by = met.map_or(String::new(), |met| format!(": {met} ({})", met.limit));
-            info!(
-                "client {}: {session}: left: {reason}{by} ({received} in, {sent} out)",
-                session.id.serial()
-            );
+            info!("client {}: {session}: left: {end} ({received} in, {sent} out)", session.id.serial());
         }
-        self.closes.push(Close::of(session, reason, met, now.unix_s));
+        self.closes.push(Close::of(session, end, now.unix_s));
     }
 
     pub(super) fn refused(&mut self, now: Now, reason: Reason, peer: Peer, met: Met) {

@@ -50,7 +50,7 @@ use crate::sabotage::sabotaged;
 use arrivals::Arrivals;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use check::{Hint, Hinted};
-use closes::Met;
+use closes::{End, Met};
 use config::Config;
 use journal::Journal;
 use limit::{Limit, LimitsMet};
@@ -289,7 +289,7 @@ impl Chat {
         self.is_stopping = true;
         // First, so that the closes below have the drain's deadline and not the linger's.
         self.actions.push_back(Action::Stop(self.config.drain));
-        let is_told = |session: &&Session| !session.is_console() && !session.is_leaving;
+        let is_told = |session: &&Session| !session.is_console() && !session.is_leaving();
         let ids: Vec<ConnectionId> = self.sessions.iter().filter(is_told).map(|session| session.id).collect();
         for id in ids.iter().filter(|_| !sabotaged!(SkipDrain)) {
             self.tell_politely(*id, "the server is closing");
@@ -415,10 +415,11 @@ impl Engine for Chat {
 
     fn handle_closed(&mut self, now: Now, id: ConnectionId, reason: Reason) {
         let Some(session) = self.sessions.get(id) else { return };
-        if !session.is_leaving {
+        if !session.is_leaving() {
             self.leave_rooms(now, id, reason);
         }
         let Some(session) = self.sessions.remove(id) else { return };
+        let due_bytes = self.due_bytes(&session);
         for span in session.extras.iter().flat_map(|extras| extras.outbox.spans()) {
             self.unpin(now.moment, id, span.room);
         }
@@ -434,14 +435,20 @@ impl Engine for Chat {
                 self.addresses.remove(&block);
             }
         }
-        let mut met = session.extras.as_ref().and_then(|extras| extras.met);
+        let mut end =
+            End { reason, met: session.extras.as_ref().and_then(|extras| extras.met), not_taken: None };
         if reason == Reason::LingerExpired {
             let limit = if self.is_stopping { Limit::Drain } else { Limit::Linger };
-            met = Some(Met { limit, value: session.due_bytes() });
             self.counters.limits_met.count(limit);
+            let not_taken = Some(Met { limit, value: due_bytes });
+            end = match session.leaving {
+                // Who does not read takes no farewell either: it is why that was said which counts.
+                Some(reason) if session.is_thrown_out() => End { reason, not_taken, ..end },
+                _ => End { met: not_taken, ..end },
+            };
         }
-        self.counters.count_close(reason);
-        self.journal.closed(now, &session, reason, met);
+        self.counters.count_close(end.reason);
+        self.journal.closed(now, &session, end);
     }
 
     fn handle_signal(&mut self, now: Now) {
@@ -496,7 +503,7 @@ impl Chat {
     fn check_idle(&mut self, now: Now, id: ConnectionId) {
         let (Some(idle_max), Some(session)) = (self.config.idle_max, self.sessions.get(id)) else { return };
         let due = session.active_at + idle_max;
-        if session.is_leaving {
+        if session.is_leaving() {
             // It has another deadline already.
         } else if due > now.moment {
             self.deadlines.set(due, Timer::Idle(id));

@@ -75,11 +75,10 @@ impl Outbox {
         texts.sum::<usize>() + self.items.capacity() * size_of::<Item>()
     }
 
-    /// Bytes that are still to be written, those of parts of logs included.
+    /// Bytes of text that are still to be written.
     #[must_use]
-    pub fn due_bytes(&self) -> u64 {
-        let spans: u64 = self.spans().map(|span| span.to.offset - span.cursor.offset).sum();
-        spans + (self.bytes - self.front_written) as u64
+    pub fn due_text_bytes(&self) -> u64 {
+        (self.bytes - self.front_written) as u64
     }
 
     /// Whether nothing waits.

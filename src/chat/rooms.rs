@@ -291,9 +291,9 @@ impl Chat {
 
     fn close_slow(&mut self, now: Now, id: ConnectionId) {
         let Some(session) = self.sessions.get(id) else { return };
-        let met = Met { limit: Limit::Slow, value: self.unread_bytes(session) + session.due_bytes() };
+        let met = Met { limit: Limit::Slow, value: self.unread_bytes(session) + self.due_bytes(session) };
         let Some(session) = self.sessions.get_mut(id) else { return };
-        let is_leaving = session.is_leaving;
+        let is_leaving = session.is_leaving();
         // Nobody waits any longer for what it has not read.
         let spans = session.extras.as_mut().map_or(Vec::new(), |extras| extras.outbox.drop_spans());
         if is_leaving && !spans.is_empty() {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use crate::codec::line::LineDecoder;
-use crate::engine::{ConnectionId, Moment, Peer};
+use crate::engine::{ConnectionId, Moment, Peer, Reason};
 use crate::limits;
 
 use super::closes::Met;
@@ -52,8 +52,8 @@ pub struct Session {
     pub decoder: LineDecoder,
     /// Why its input waits.
     pub pause: Pause,
-    /// It left, and only takes what is still due to it.
-    pub is_leaving: bool,
+    /// Why it left, and only takes what is still due to it.
+    pub leaving: Option<Reason>,
     /// It is in the `ready` queue.
     pub is_ready: bool,
     /// Its socket is full, so it follows no room: see `Room`.
@@ -103,7 +103,7 @@ impl Session {
             peer,
             decoder: LineDecoder::default(),
             pause: Pause::None,
-            is_leaving: false,
+            leaving: None,
             is_ready: false,
             is_lagging: false,
             has_spoken: false,
@@ -122,6 +122,19 @@ impl Session {
     #[must_use]
     pub fn is_console(&self) -> bool {
         self.peer == Peer::Console
+    }
+
+    /// Whether it left, and only takes what is still due to it.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// Whether it was shown the door, for what it did or the operator wanted.
+    #[must_use]
+    pub fn is_thrown_out(&self) -> bool {
+        use Reason::{Idle, Kicked, TooSlow, WrongProtocol};
+        matches!(self.leaving, Some(Kicked | Idle | TooSlow | WrongProtocol))
     }
 
     /// The nick it took.
@@ -211,12 +224,6 @@ impl Session {
     pub fn has_read_enough(&self, private_bytes_max: usize) -> bool {
         let Some(extras) = &self.extras else { return true };
         extras.outbox.bytes() <= private_bytes_max / 2 && extras.skips.len() <= limits::SKIPPED_SPANS_MAX / 2
-    }
-
-    /// Bytes that are still due to one who is in no room any more.
-    #[must_use]
-    pub fn due_bytes(&self) -> u64 {
-        self.extras.as_ref().map_or(0, |extras| extras.outbox.due_bytes())
     }
 
     /// Bytes that waiting replies take.

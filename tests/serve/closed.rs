@@ -76,6 +76,38 @@ fn the_last_closes_name_the_limit_the_value_and_what_to_change() {
     assert_eq!(quit[6..], ["-", "-", "-"]);
 }
 
+/// Somebody who asks for more than its socket takes, and does not read.
+fn stalled(server: &Server, other: &mut Client) -> Client {
+    let mut stalled = server.join_with_little_room();
+    stalled.send("/help\n".repeat(1000));
+    other.ask_until(&format!("/msg {} hello", stalled.name), &format!("{} is not reading", stalled.name));
+    stalled
+}
+
+#[test]
+fn who_does_not_take_the_farewell_either_was_closed_for_what_it_was_told() {
+    let arguments =
+        ["--rate", "off", "--log-bytes", "64K", "--send-buffer", "8K", "--slow", "close", "--linger", "0.1"];
+    let mut server = Server::bare(&arguments);
+    let mut ann = server.join();
+    let _slow = stalled(&server, &mut ann);
+    let text = "x".repeat(1000);
+    for _ in 0..400 {
+        ann.echo(&text);
+    }
+    closed(&mut server, 1);
+    let kicked = stalled(&server, &mut ann);
+    server.operate(&format!("kick {}", kicked.name));
+    let (reasons, rows) = closed(&mut server, 2);
+    assert_eq!(reasons, ["1  kicked", "1  read too slowly"]);
+    let [slow, kicked] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!((slow[5].as_str(), slow[6].as_str()), ("read too slowly", "--slow"));
+    assert!(slow[7].contains(" KiB behind, ") && slow[7].ends_with(" not taken"), "{slow:?}");
+    assert_eq!(slow[8], "raise --log-bytes, or --slow skip");
+    assert_eq!((kicked[5].as_str(), kicked[6].as_str(), kicked[8].as_str()), ("kicked", "-", "-"));
+    assert!(kicked[7].ends_with(" not taken"), "{kicked:?}");
+}
+
 #[test]
 fn a_hundred_closes_are_kept_and_all_are_counted() {
     let mut server = Server::bare(&[]);
