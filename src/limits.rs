@@ -159,6 +159,9 @@ pub const MEMBERSHIP_COST_LINES: u32 = 10;
 /// What `/last` costs in lines: it is answered with many.
 pub const HISTORY_COST_LINES: u32 = 10;
 
+/// Empty lines that together take from a client's rate what one line takes: they are work, though little.
+pub const EMPTY_LINES_PER_LINE: u8 = 64;
+
 /// `--notice-members`: rooms with more members than this announce no joins and leaves.
 pub const NOTICE_MEMBERS_MAX: usize = 50;
 

@@ -5,6 +5,7 @@ use ::log::debug;
 use crate::codec::line::Decoded;
 use crate::codec::text;
 use crate::engine::{Action, ConnectionId, Now, Reason};
+use crate::limits;
 use crate::sabotage::sabotaged;
 
 use super::limit::Limit;
@@ -112,6 +113,9 @@ impl Chat {
     }
 
     fn handle_line(&mut self, now: Now, id: ConnectionId, line: &[u8]) -> Flow {
+        if line.is_empty() {
+            return self.pass_empty_line(now, id);
+        }
         // The scratch is lent out while the line is handled.
         let mut clean = std::mem::take(&mut self.line);
         clean.clear();
@@ -122,6 +126,20 @@ impl Chat {
         }
         let flow = self.handle_clean_line(now, id, &clean);
         self.line = clean;
+        flow
+    }
+
+    /// One of so many pays for all of them.
+    fn pass_empty_line(&mut self, now: Now, id: ConnectionId) -> Flow {
+        let Some(session) = self.sessions.get_mut(id) else { return Flow::Done };
+        session.empty_lines += 1;
+        if session.empty_lines < limits::EMPTY_LINES_PER_LINE {
+            return Flow::Done;
+        }
+        let flow = self.pay_unheard(now, id, 1);
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.empty_lines = if flow == Flow::Wait { limits::EMPTY_LINES_PER_LINE - 1 } else { 0 };
+        }
         flow
     }
 

@@ -60,6 +60,8 @@ pub struct Session {
     pub is_lagging: bool,
     /// It sent a line that has something in it.
     pub has_spoken: bool,
+    /// Empty lines that it has not paid for yet.
+    pub empty_lines: u8,
     /// The operator's console that sees the chat.
     pub is_watching: bool,
     /// The room that its lines go to.
@@ -107,6 +109,7 @@ impl Session {
             is_ready: false,
             is_lagging: false,
             has_spoken: false,
+            empty_lines: 0,
             is_watching: false,
             current: None,
             extras: None,

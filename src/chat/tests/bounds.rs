@@ -171,8 +171,10 @@ fn whatever_comes_in_bulk_costs_what_lines_cost_and_waits() {
     let rate = Some(Rate { lines_per_second: 1, burst_lines: 20 });
     let config = || Config { rate, line_bytes_max: 100, ..quiet() };
     let refused = [&[b'x'; 101][..], b"\n"].concat();
-    for sent in [&b"\n"[..], b"\r\0", b"\r\n", b"\x01\n", b"\xff\xf1\n", b"/\n", b"//\n", b"/me\n", &refused]
-    {
+    let empty = |end: &str| end.repeat(limits::EMPTY_LINES_PER_LINE.into()).into_bytes();
+    let empty = ["\n", "\r\n", "\r\0"].map(empty);
+    let others = [&b"\x01\n"[..], b"\xff\xf1\n", b"/\n", b"//\n", b"/me\n", &refused];
+    for sent in empty.iter().map(Vec::as_slice).chain(others) {
         let mut world = World::new(config());
         let ann = world.connect();
         world.send(ann, &sent.repeat(200));
@@ -238,4 +240,33 @@ fn who_asks_who_is_behind_is_shown_as_many_as_are_listed_for_the_price_of_those(
         asked.count_total
     });
     assert!(allocations[1] < 2 * allocations[0], "{allocations:?}");
+}
+
+#[test]
+fn what_a_leaving_reader_did_not_take_is_no_more_than_was_kept_for_it() {
+    let mut world = World::new(Config { log_bytes_max: 1000, ..quiet() });
+    let (ann, bob) = (world.connect(), world.connect());
+    world.give_room(bob, 0);
+    for _ in 0..500 {
+        world.send(ann, "hello\n");
+        world.settle();
+    }
+    world.send(bob, "quit\n");
+    world.chat.handle_closed(world.now, bob, Reason::LingerExpired);
+    let end = world.chat.journal.closes.iter().last().expect("one is kept").end;
+    let not_taken = end.met.expect("it met a limit").value;
+    assert!((1..=1100).contains(&not_taken), "{not_taken} B of the 1,000 that are kept, and its farewell");
+}
+
+#[test]
+fn how_long_it_is_up_does_not_hang_on_the_wall_clock() {
+    let mut world = World::new(quiet());
+    let console = world.connect_from(Peer::Console).expect("it is let in");
+    world.settle();
+    world.advance(Duration::from_secs(120));
+    world.now.unix_s -= 400 * 86_400;
+    world.send(console, "stats\n");
+    world.settle();
+    let told = world.take(console);
+    assert!(told.lines().any(|line| line.split_whitespace().eq(["up", "2", "min"])), "{told}");
 }
