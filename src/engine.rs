@@ -231,6 +231,12 @@ impl Reason {
         Reason::SystemError,
     ];
 
+    /// Whether it is one for which newcomers are not let in, and nobody is closed.
+    #[must_use]
+    pub const fn is_refusal(self) -> bool {
+        matches!(self, Reason::ServerFull | Reason::AddressFull | Reason::AddressBusy)
+    }
+
     /// In a word, for tables and as a metric's label.
     #[must_use]
     pub const fn name(self) -> &'static str {

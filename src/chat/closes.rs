@@ -1,13 +1,13 @@
 //! The last closes, newcomers that were refused among them: who, why, by which limit, by how much, and what an
 //! operator could change.
 //!
-//! A ring of bounded entries. A flood of refusals that differ in nothing but the port is one entry with a
-//! number, for it would push out all that an operator looks for.
+//! A ring of bounded entries. All refusals of one address for one reason are one entry with a number, for a flood
+//! of them, even out of several addresses by turns, would push out all that an operator looks for.
 
 use std::collections::VecDeque;
 use std::fmt;
 
-use crate::engine::{ConnectionId, Peer, Reason};
+use crate::engine::{AddressBlock, ConnectionId, Peer, Reason};
 use crate::limits;
 
 use super::limit::Limit;
@@ -134,10 +134,13 @@ impl Close {
             Some(Peer::Inet(ip, _)) => Some(ip),
             _ => None,
         };
+        // As the limits count: a /64 is one address. Who is exempt from them is told apart by the address.
+        let block = |close: &Close| close.peer.and_then(AddressBlock::of);
         self.serial.is_none()
             && other.serial.is_none()
             && self.end.reason == other.end.reason
-            && host(self) == host(other)
+            && block(self) == block(other)
+            && (block(self).is_some() || host(self) == host(other))
     }
 }
 
@@ -148,15 +151,12 @@ pub struct Closes(VecDeque<Close>);
 impl Closes {
     /// Remembers one more, and forgets the oldest where there are as many as are kept.
     pub fn push(&mut self, close: Close) {
-        if let Some(last) = self.0.back_mut().filter(|last| last.is_like(&close)) {
-            let times = last.times + close.times;
-            *last = Close { times, ..close };
-            return;
-        }
-        if self.0.len() == limits::CLOSES_KEPT_MAX {
+        let like = self.0.iter().rposition(|kept| kept.is_like(&close));
+        if like.is_none() && self.0.len() == limits::CLOSES_KEPT_MAX {
             self.0.pop_front();
         }
-        self.0.push_back(close);
+        let before = like.and_then(|at| self.0.remove(at)).map_or(0, |kept| kept.times);
+        self.0.push_back(Close { times: before + close.times, ..close });
     }
 
     /// All of them, the newest last.
@@ -184,6 +184,22 @@ mod tests {
         closes.push(refused(1, 2));
         let kept: Vec<(String, u64)> = closes.iter().map(|close| (close.address(), close.times)).collect();
         assert_eq!(kept, [("192.0.2.1:1000".into(), 1000), ("192.0.2.2:1".into(), 1)]);
+    }
+
+    #[test]
+    fn refusals_of_addresses_that_take_turns_are_one_entry_each_and_a_64_is_one_address() {
+        let mut closes = Closes::default();
+        closes.push(Close { serial: Some(1), ..refused(1, 9) });
+        for round in 0..1000 {
+            closes.push(refused(round, 1));
+            closes.push(refused(round, 2));
+            let peer = Some(Peer::Inet([0x2001, 0xdb8, 0, 0, 0, 0, 0, round].into(), 5000));
+            closes.push(Close { peer, ..refused(round, 3) });
+        }
+        let kept: Vec<(Option<u32>, u64)> = closes.iter().map(|close| (close.serial, close.times)).collect();
+        assert_eq!(kept, [(Some(1), 1), (None, 1000), (None, 1000), (None, 1000)]);
+        let newest = closes.iter().last().expect("there are four");
+        assert_eq!(newest.address(), "[2001:db8::3e7]:5000");
     }
 
     #[test]

@@ -153,8 +153,10 @@ impl Limit {
             ),
             Limit::Slow => row("slow", "--slow", "policy", "that it read too slowly, and the end"),
             Limit::Idle => row("idle", "--idle", "seconds", "that it said nothing for so long, and the end"),
-            Limit::Linger => row("linger", "--linger", "seconds", "a reset: the rest is lost"),
-            Limit::Drain => row("drain", "--drain", "seconds", "a reset: the rest is lost"),
+            Limit::Linger => {
+                row("linger", "--linger", "seconds", "the end, over TCP a reset: the rest is lost")
+            }
+            Limit::Drain => row("drain", "--drain", "seconds", "the end, over TCP a reset: the rest is lost"),
         }
     }
 

@@ -7,9 +7,8 @@
 //! are before it.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use crate::engine::{ConnectionId, Now, Reason};
+use crate::engine::{ConnectionId, Moment, Now, Reason};
 use crate::metrics::{Measured, Metric, Value};
 
 use super::limit::Limit;
@@ -40,13 +39,12 @@ impl Chat {
         let counters = &self.counters;
         let turns = &counters.turns;
         let (count, bytes) = (render::count, render::bytes);
-        let up_s = now.unix_s.saturating_sub(self.began_unix_s.unwrap_or(now.unix_s)).unsigned_abs();
         let mut text = String::new();
         let mut row = |name: &str, value: String| {
             // A String takes all that is written to it.
             let _ = writeln!(text, "{name:<14} {value}");
         };
-        row("up", render::duration(Duration::from_secs(up_s)));
+        row("up", render::duration(now.moment.since(Moment::START)));
         let (peak, most) = (counters.clients_peak, self.config.clients_max);
         row("clients", format!("{} now, {peak} at most, {most} allowed", self.clients()));
         let (accepted, refused, closed) = (counters.accepted, counters.refused, counters.closed());
@@ -82,7 +80,9 @@ impl Measured for Chat {
         let counters = &self.counters;
         let (counter, gauge) = (Metric::counter, Metric::gauge);
         let began_unix_s = u64::try_from(self.began_unix_s.unwrap_or(0)).unwrap_or(0);
-        let closes = Reason::ALL.iter().zip(counters.closes).map(|(reason, closes)| (reason.name(), closes));
+        // Why newcomers were not let in is told by the limits.
+        let closes = Reason::ALL.iter().zip(counters.closes).filter(|(reason, _)| !reason.is_refusal());
+        let closes = closes.map(|(reason, closes)| (reason.name(), closes));
         let limits_met = Limit::ALL.iter().map(|limit| (limit.name(), counters.limits_met.of(*limit)));
         let mut metrics = vec![
             Metric {

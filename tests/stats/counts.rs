@@ -82,8 +82,11 @@ fn closes_for_a_limit_are_counted_by_reason() {
     let arguments =
         ["--slow", "close", "--log-bytes", "16K", "--send-buffer", "4K", "--linger", "0.1", "--rate", "off"];
     let slow = bare(&arguments);
-    let stalled = slow.server.join_with_little_room();
+    let mut stalled = slow.server.join_with_little_room();
     let mut ann = slow.server.join();
+    // More than its socket takes.
+    stalled.send("/help\n".repeat(1000));
+    ann.ask_until(&format!("/msg {} hello", stalled.name), "is not reading: not delivered");
     for _ in 0..200 {
         ann.echo(&"x".repeat(1000));
     }
@@ -92,6 +95,11 @@ fn closes_for_a_limit_are_counted_by_reason() {
     let figures = slow.figures();
     assert_eq!(figures["onepoll_closes_total{reason=\"too_slow\"}"], 1.0, "{figures:?}");
     assert_eq!(figures["onepoll_closes_total{reason=\"linger_expired\"}"], 0.0, "{figures:?}");
+    // Why a newcomer is not let in is no reason for which somebody is closed.
+    let refusals = ["server_full", "address_full", "address_busy"];
+    let is_label =
+        |reason: &str| figures.contains_key(&format!("onepoll_closes_total{{reason=\"{reason}\"}}"));
+    assert!(!refusals.into_iter().any(is_label), "{figures:?}");
     for limit in ["slow", "linger"] {
         assert_eq!(figures[&format!("onepoll_limits_met_total{{limit=\"{limit}\"}}")], 1.0, "{figures:?}");
     }
