@@ -333,7 +333,7 @@ fn private_replies_stand_where_they_were_asked_for() {
 
 #[test]
 fn sixty_four_kilobytes_of_newlines_are_nothing() {
-    let server = Server::bare(&["--rate", "off"]);
+    let server = Server::bare(&[]);
     let mut ann = server.join_as("ann");
     ann.send(vec![b'\n'; 64 * 1024]);
     assert_eq!(ann.echo("after"), "ann: after");
