@@ -165,7 +165,7 @@ macro_rules! sabotaged {
 }
 pub(crate) use sabotaged;
 #[cfg(test)]
-pub(crate) use switch::{is_on, with};
+pub(crate) use switch::{is_any_on, is_on, with};
 
 #[cfg(test)]
 mod switch {
@@ -180,6 +180,10 @@ mod switch {
 
     pub(crate) fn is_on(defect: Sabotage) -> bool {
         ON.get() == Some(defect)
+    }
+
+    pub(crate) fn is_any_on() -> bool {
+        ON.get().is_some()
     }
 
     /// Runs something with a defect in the code.

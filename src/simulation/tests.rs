@@ -255,6 +255,20 @@ fn one_seed() {
     }
 }
 
+/// A defect may be found by a panic, which is told as what was found. There is one hook for the tests of all
+/// threads, so it is never taken back, and every other panic is told as ever.
+fn silence_panics_of_sabotages() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let tell = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !sabotage::is_any_on() {
+                tell(panic);
+            }
+        }));
+    });
+}
+
 /// The first seed that shows the defect, and as what.
 fn found(defect: Sabotage, run: fn(u64) -> Outcome) -> Option<(u64, String)> {
     (0..SABOTAGE_SEEDS_MAX).find_map(|seed| {
@@ -265,9 +279,7 @@ fn found(defect: Sabotage, run: fn(u64) -> Outcome) -> Option<(u64, String)> {
 
 /// Each of these defects fails some seed.
 pub(super) fn find_all(defects: &'static [Sabotage], run: fn(u64) -> Outcome) {
-    // What is found by a panic is told by it, too.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
+    silence_panics_of_sabotages();
     let half = |half: usize| {
         std::thread::spawn(move || -> Vec<_> {
             let defects = defects.iter().skip(half).step_by(2);
@@ -277,7 +289,6 @@ pub(super) fn find_all(defects: &'static [Sabotage], run: fn(u64) -> Outcome) {
     let halves = [half(0), half(1)];
     let found = halves.into_iter().flat_map(|half| half.join().expect("what is found is no panic here"));
     let found: Vec<_> = found.collect();
-    std::panic::set_hook(hook);
     let mut missed = Vec::new();
     for (defect, found) in found {
         match found {
@@ -299,8 +310,7 @@ fn every_sabotage_is_found() {
 
 #[test]
 fn a_failure_is_shrunk_to_what_it_needs() {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
+    silence_panics_of_sabotages();
     let (seed, what) = found(Sabotage::ForgetAcceptRetry, run_seed).expect("it is found");
     let plan = Plan::draw(seed);
     let invariant = what.split(':').next().expect("it has a number").to_string();
@@ -309,7 +319,6 @@ fn a_failure_is_shrunk_to_what_it_needs() {
         let failure = run(&shrunk, true).failure;
         (shrunk, failure)
     });
-    std::panic::set_hook(hook);
     let failure = failure.expect("it fails still");
     assert_eq!(failure.invariant(), invariant);
     assert!(failure.events.contains("accept"), "{failure}");
