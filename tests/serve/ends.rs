@@ -131,7 +131,7 @@ fn a_paced_sender_gets_the_closing_notice_and_a_clean_end() {
 
 #[test]
 fn a_sender_who_reads_late_gets_the_closing_notice_all_the_same() {
-    let mut server = Server::bare(&["--rate", "100:500", "--drain", "60"]);
+    let mut server = Server::bare(&["--rate", "1:500", "--drain", "60"]);
     let mut ann = server.join_with_little_room();
     ann.send(format!("{}\n", "x".repeat(4000)).repeat(600));
     // The server has taken the burst and paused: the rest waits unread, the echoes fill all buffers.

@@ -17,8 +17,9 @@ fn lines_say_what_begins_and_how_it_ended() {
     assert_eq!(lines[0], format!("{path}: 3.00 MiB"));
     let ended = format!("{path}: 3145728 bytes, blake3 {}, ", blake3::hash(&content));
     assert!(lines[1].starts_with(&ended) && lines[1].ends_with(" s"), "{said}");
-    server.log().expect("a.bin from 127.0.0.1:");
-    let line = server.log().expect("3145728 bytes, blake3 ");
+    server.log().until("a.bin from 127.0.0.1:");
+    // On a busy machine the log tells of slow turns, too.
+    let line = server.log().until("3145728 bytes, blake3 ").pop().expect("it came");
     assert!(line.starts_with("a.bin from 127.0.0.1:"), "{line}");
 }
 
