@@ -3,8 +3,11 @@
 //! Each test is named after what goes wrong without the line it guards: the numbers are those of the promises
 //! that people are given (README.md, "What it promises").
 
+mod connecting;
 mod datagrams;
 mod echo;
+mod ends;
+mod kept;
 mod promises;
 mod slow_turns;
 mod system;
@@ -230,6 +233,10 @@ fn what_back_pressure_holds_is_offered_again_and_the_end_after_it() {
     let reads = net.with(key, |socket| socket.reads);
     settle(&mut event_loop);
     assert_eq!(net.with(key, |socket| socket.reads), reads, "nothing is read for one who is paused");
+    let given = event_loop.engine.given_in_all;
+    net.0.borrow_mut().tell_socket(key, |event| event.is_readable = true);
+    settle(&mut event_loop);
+    assert_eq!(event_loop.engine.given_in_all, given, "nor is it shown again what it did not take");
     let id = event_loop.engine.paused.pop().expect("it paused");
     event_loop.engine.actions.push_back(Action::Resume(id));
     settle(&mut event_loop);

@@ -1,8 +1,8 @@
 //! Datagram sockets on the production loop: whole datagrams, lost ones, full receivers.
 
-use super::system::{ENOBUFS, Socket, Virtual};
+use super::system::{EINTR, ENOBUFS, Socket, Virtual};
 use super::{LINGER, settle};
-use crate::engine::{Endpoint, Moment, Peer};
+use crate::engine::{Endpoint, Moment, Peer, TurnReport};
 use crate::event_loop::io::Source;
 use crate::event_loop::{EventLoop, Linger};
 use crate::limits;
@@ -33,6 +33,19 @@ fn world() -> (Virtual, Echoing) {
 
 fn from(name: &str) -> Option<Endpoint> {
     Some(Endpoint::Unixgram(name.into()))
+}
+
+/// A world that answers with how many datagrams are known to be lost.
+fn world_that_counts_losses() -> (Virtual, Echoing) {
+    fn count(request: &mut Request<'_>) {
+        let lost = request.server().lost_datagrams();
+        request.send(format!("{lost} lost").as_bytes());
+    }
+    let (net, _) = world();
+    let engine = Dispatch::new((|_peer| count) as fn(Peer) -> Echo);
+    let mut event_loop = EventLoop::new(net.clone(), engine, Linger::InAll(LINGER));
+    event_loop.open_datagrams(SOCKET).expect("the virtual system watches it");
+    (net, event_loop)
 }
 
 /// Somebody sends: the socket tells of it only if nothing was there before.
@@ -194,4 +207,51 @@ fn a_shutdown_sends_the_last_answer_and_closes_the_socket() {
     assert_eq!(end, crate::event_loop::End::Done);
     assert_eq!(sent(&net), ["stop to unixgram:/a"]);
     assert!(net.with(SOCKET, |socket| socket.is_gone));
+}
+
+#[test]
+fn what_comes_to_a_socket_that_only_waits_for_room_to_close_is_not_received_any_more() {
+    let (net, mut event_loop) = world();
+    settle(&mut event_loop);
+    net.with(SOCKET, |socket| socket.room = 0);
+    let from = Some(Endpoint::Udp(([127, 0, 0, 1], 9).into()));
+    arrive(&net, from.clone(), b"stop");
+    assert_eq!(event_loop.turn().expect("a turn"), None);
+    arrive(&net, from, b"late");
+    assert_eq!(event_loop.turn().expect("a turn"), None);
+    assert_eq!(net.with(SOCKET, |socket| socket.datagrams.len()), 1);
+}
+
+#[test]
+fn an_interrupted_call_is_made_again_and_loses_no_datagram() {
+    let (net, mut event_loop) = world_that_counts_losses();
+    net.with(SOCKET, |socket| socket.datagrams.push_back(Err(EINTR)));
+    for _ in 0..2 {
+        arrive(&net, from("/a"), b"x");
+    }
+    net.with(SOCKET, |socket| socket.write_errors.push_back(EINTR));
+    settle(&mut event_loop);
+    assert_eq!(sent(&net), ["0 lost to unixgram:/a", "0 lost to unixgram:/a"]);
+}
+
+#[test]
+fn a_turn_reports_what_it_received_and_sent() {
+    let (net, mut event_loop) = world();
+    settle(&mut event_loop);
+    net.with(SOCKET, |socket| socket.full.extend(from("/full")));
+    for (name, bytes) in [("/a", &b"one"[..]), ("/full", b"two"), ("/b", b"three")] {
+        arrive(&net, from(name), bytes);
+    }
+    event_loop.turn().expect("a turn");
+    let expected = TurnReport {
+        events: 1,
+        // The last of them found nothing.
+        reads: 4,
+        read_bytes: 11,
+        writes: 3,
+        written_bytes: 8,
+        blocked_writes: 1,
+        ..TurnReport::default()
+    };
+    assert_eq!(event_loop.report, expected);
 }

@@ -25,6 +25,8 @@ pub(super) struct Echo {
     pub(super) last_turn: TurnReport,
     /// It has something for peers who send no more.
     pub(super) outlives_eof: bool,
+    /// Ends of input that it was told of.
+    pub(super) ends: usize,
 }
 
 impl Engine for Echo {
@@ -68,6 +70,7 @@ impl Engine for Echo {
 
     fn handle_eof(&mut self, _now: Now, id: ConnectionId, rest: &[u8]) -> bool {
         assert!(rest.is_empty());
+        self.ends += 1;
         if !self.outlives_eof {
             self.actions.push_back(Action::Close(id, Reason::EndOfInput));
         }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::system::{EMFILE, ENOBUFS};
-use super::{settle, world};
+use super::system::{EINTR, EMFILE, ENOBUFS};
+use super::{LINGER, settle, world};
+use crate::engine::Reason;
 use crate::event_loop::io::Source;
+use crate::limits;
 
 #[test]
 fn p01_accepting_goes_on_within_a_second_of_a_descriptor_coming_free() {
@@ -32,6 +34,20 @@ fn p01_accepting_goes_on_within_a_second_of_a_descriptor_coming_free() {
 }
 
 #[test]
+fn p01_no_more_newcomers_are_turned_away_in_a_turn_than_are_let_in_and_each_is_counted() {
+    let (net, mut event_loop) = world();
+    net.0.borrow_mut().accept_errors.extend([EMFILE; 100]);
+    for _ in 0..limits::ACCEPTS_PER_TURN_MAX + 1 {
+        net.connect();
+    }
+    while net.0.borrow().refused.is_empty() {
+        event_loop.turn().expect("a turn");
+    }
+    assert_eq!(net.0.borrow().refused.len(), limits::ACCEPTS_PER_TURN_MAX);
+    assert_eq!(event_loop.engine.last_turn.accepts, limits::ACCEPTS_PER_TURN_MAX);
+}
+
+#[test]
 fn p01_a_shortage_that_is_over_is_not_held_against_the_next_newcomer() {
     let (net, mut event_loop) = world();
     net.0.borrow_mut().accept_errors.extend([EMFILE]);
@@ -47,6 +63,21 @@ fn p01_a_shortage_that_is_over_is_not_held_against_the_next_newcomer() {
     settle(&mut event_loop);
     assert_eq!(net.0.borrow().refused, [""; 0]);
     assert_eq!(net.received(key), "hi ");
+}
+
+#[test]
+fn p02_of_each_shortage_it_is_counted_what_was_short() {
+    const ENFILE: i32 = 23;
+    const ENOMEM: i32 = 12;
+    for (of, code) in [EMFILE, ENFILE, ENOBUFS, ENOMEM].into_iter().enumerate() {
+        let (net, mut event_loop) = world();
+        net.0.borrow_mut().accept_errors.push_back(code);
+        net.connect();
+        event_loop.turn().expect("a turn");
+        let mut expected = [0; 4];
+        expected[of] = 1;
+        assert_eq!(event_loop.engine.last_turn.shortages, expected);
+    }
 }
 
 #[test]
@@ -93,6 +124,21 @@ fn p08_a_write_is_tried_again_within_a_tenth_of_a_second() {
 }
 
 #[test]
+fn p09_an_interrupted_read_or_write_is_made_again_in_the_same_turn() {
+    let (net, mut event_loop) = world();
+    let key = net.connect();
+    settle(&mut event_loop);
+    net.received(key);
+    net.with(key, |socket| {
+        socket.read_errors.push_back(EINTR);
+        socket.write_errors.push_back(EINTR);
+    });
+    net.send(key, b"hello");
+    event_loop.turn().expect("a turn");
+    assert_eq!(net.received(key), "hello");
+}
+
+#[test]
 fn p10_events_that_are_not_true_change_nothing() {
     let (net, mut event_loop) = world();
     let keys: Vec<usize> = (0..10).map(|_| net.connect()).collect();
@@ -135,4 +181,44 @@ fn p04_newcomers_keep_a_member_waiting_for_no_more_than_a_turn_each_way() {
     }
     assert_eq!(net.received(member), "hello");
     assert!(event_loop.connections.len() <= 1 + 3 * 64, "64 newcomers in a turn");
+}
+
+#[test]
+fn p14_who_stops_reading_first_and_ends_then_is_closed_too() {
+    let (net, mut event_loop) = world();
+    event_loop.engine.outlives_eof = true;
+    let key = net.connect();
+    settle(&mut event_loop);
+    net.give_room(key, 0);
+    net.send(key, b"hello");
+    settle(&mut event_loop);
+    net.finish(key);
+    settle(&mut event_loop);
+    // Up to the first it has sent something.
+    for _ in 0..2 {
+        net.advance(LINGER);
+        settle(&mut event_loop);
+    }
+    assert_eq!(event_loop.engine.closed, [(1, Reason::LingerExpired)]);
+}
+
+#[test]
+fn p16_deadlines_of_those_who_are_still_there_are_kept_however_many_there_are() {
+    let (net, mut event_loop) = world();
+    for _ in 0..1000 {
+        net.connect();
+    }
+    settle(&mut event_loop);
+    net.0.borrow_mut().accept_errors.push_back(EMFILE);
+    let newcomer = net.connect();
+    for key in 0..1000 {
+        net.give_room(key, 0);
+        net.send(key, b"byeq");
+    }
+    settle(&mut event_loop);
+    assert_eq!(event_loop.connections.len(), 1000);
+    net.advance(LINGER);
+    settle(&mut event_loop);
+    assert_eq!(event_loop.connections.len(), 1);
+    assert_eq!(net.received(newcomer), "hi ", "the deadline of the listener was kept, too");
 }

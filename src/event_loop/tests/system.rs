@@ -41,6 +41,9 @@ pub(super) struct Socket {
     /// Its peer sees that something is missing.
     pub(super) is_aborted: bool,
     pub(super) error: Option<i32>,
+    /// What the next reads fail with.
+    pub(super) read_errors: VecDeque<i32>,
+    /// What the next writes fail with; 0: they take nothing, and do not say why.
     pub(super) write_errors: VecDeque<i32>,
     pub(super) interest_error: Option<i32>,
     pub(super) reads: usize,
@@ -254,6 +257,9 @@ impl Io for Virtual {
         if let Some(code) = socket.error {
             return Err(os_error(code));
         }
+        if let Some(code) = socket.read_errors.pop_front() {
+            return Err(os_error(code));
+        }
         if socket.inbound.is_empty() {
             return if socket.peer_finished { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
         }
@@ -272,8 +278,10 @@ impl Io for Virtual {
         let mut net = self.0.borrow_mut();
         net.moment = net.moment + net.write_takes;
         let socket = net.sockets.get_mut(stream).expect("it connected");
-        if let Some(code) = socket.write_errors.pop_front() {
-            return Err(os_error(code));
+        match socket.write_errors.pop_front() {
+            None => {}
+            Some(0) => return Ok(0),
+            Some(code) => return Err(os_error(code)),
         }
         socket.writes += 1;
         let bytes = parts.concat();
