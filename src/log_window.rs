@@ -37,3 +37,33 @@ impl LogWindow {
         self.left_out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// How many of so many lines are admitted, and what is told before them.
+    fn log(window: &mut LogWindow, now: Moment, lines: u32) -> (u32, Vec<u64>) {
+        let (mut admitted, mut told) = (0, Vec::new());
+        for _ in 0..lines {
+            admitted += u32::from(window.admits(now, |left_out| told.push(left_out)));
+        }
+        (admitted, told)
+    }
+
+    #[test]
+    fn a_window_admits_so_many_lines_and_the_next_one_tells_how_many_it_did_not() {
+        let most = limits::LOG_LINES_PER_WINDOW;
+        let next = Moment::START + limits::LOG_WINDOW;
+        let before_next = Moment::START + (limits::LOG_WINDOW - Duration::from_nanos(1));
+        let mut window = LogWindow::default();
+        assert_eq!(log(&mut window, Moment::START, most + 3), (most, vec![]));
+        assert_eq!(log(&mut window, before_next, 1), (0, vec![]));
+        assert_eq!(window.left_out(), 4);
+        assert_eq!(log(&mut window, next, 1), (1, vec![4]));
+        assert_eq!(window.left_out(), 0);
+        let one_after_next = next + limits::LOG_WINDOW;
+        assert_eq!(log(&mut window, one_after_next, 1), (1, vec![]), "of none, nothing is told");
+    }
+}

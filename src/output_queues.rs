@@ -145,7 +145,9 @@ mod tests {
         queues.open(first);
         queues.push(first, b"one ");
         queues.push(first, b"two");
+        assert!(queues.has_ready());
         assert_eq!(queues.poll_ready(), Some(first));
+        assert!(!queues.has_ready());
         assert_eq!(queues.poll_ready(), None);
         assert_eq!(queues.output(first).parts.concat(), b"one two");
         queues.handle_written(first, 4, Written::Blocked);
@@ -154,12 +156,17 @@ mod tests {
         queues.handle_writable(first);
         assert_eq!(queues.poll_ready(), Some(first));
         assert_eq!(queues.output(first).parts.concat(), b"two!");
-        // The slot is another's now.
         queues.close(first);
+        queues.push(first, b"late");
+        assert_eq!((queues.waiting_bytes(first), queues.poll_ready()), (0, None), "it is gone");
+        // The slot is another's now.
         queues.open(second);
         queues.push(first, b"late");
         assert_eq!((queues.waiting_bytes(first), queues.waiting_bytes(second)), (0, 0));
         assert_eq!(queues.poll_ready(), None);
+        queues.push(second, b"mine");
+        assert_eq!((queues.waiting_bytes(first), queues.output(first).len()), (0, 0));
+        assert_eq!(queues.output(second).parts.concat(), b"mine");
     }
 
     #[test]

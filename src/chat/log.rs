@@ -271,6 +271,7 @@ mod tests {
         log.append(Kind::Message, &[b"bb", b"bb"]);
         assert_eq!(log.base_after(2), 0);
         assert_eq!(log.base_after(3), 4);
+        assert_eq!(log.base_after(6), 4);
         log.append(Kind::Message, &[b"ccc"]);
         assert_eq!(log.base(), Cursor { offset: 4, messages: 1 });
         assert_eq!(text(log.slice(4, 11)), "bbbbccc");
@@ -286,6 +287,7 @@ mod tests {
         }
         assert_eq!(log.messages(), 4096);
         assert!(log.capacity_bytes() <= memory_bytes_max(1 << 16), "{}", log.capacity_bytes());
+        assert!(log.capacity_bytes() >= 4096 * (1 + size_of::<Mark>()), "marks are counted, too");
     }
 
     #[test]
@@ -308,6 +310,7 @@ mod tests {
             log.append(Kind::Message, &[b"0123456789\n"]);
             bytes_steps += usize::from(log.bytes.capacity() != bytes);
             marks_steps += usize::from(log.marks.capacity() != marks);
+            assert!(log.bytes.capacity() == bytes || log.bytes.len() > bytes, "none was needed yet");
         }
         assert!(bytes_steps <= 20 && marks_steps <= 20, "{bytes_steps}, {marks_steps}");
     }

@@ -254,6 +254,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_telnet_command_that_ends_with_the_longest_line_is_answered_however_it_arrives() {
+        let stream = b"01234\xff\xfd\x06\nok\n";
+        for pieces in [stream.len(), 8, 2, 1] {
+            let pieces: Vec<&[u8]> = stream.chunks(pieces).collect();
+            let expected = ["<reply [ff, fc, 6]>", "01234\\xff\\xfd\\x06", "ok"];
+            assert_eq!(decode_all(&pieces, Dialect::Terminal, 8), expected, "{pieces:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn decode_split_anywhere_is_decode_whole(

@@ -185,6 +185,12 @@ mod tests {
         assert_eq!(name.len(), most - most % 3);
         let name = clean(&format!("a.{}", "x".repeat(5000))).expect("a name");
         assert_eq!(name.len(), most);
+        // Of two halves, the second may be the extension; what is longer is none.
+        let half = format!(".{}", "y".repeat(most / 2 - 1));
+        let name = clean(&format!("{}{half}", "x".repeat(5000))).expect("a name");
+        assert_eq!(name, format!("{}{half}", "x".repeat(most - half.len())));
+        let name = clean(&format!("{}{half}y", "x".repeat(5000))).expect("a name");
+        assert_eq!(name, "x".repeat(most));
     }
 
     #[test]
@@ -192,6 +198,7 @@ mod tests {
         assert_eq!(numbered("report.pdf", 1), "report-1.pdf");
         assert_eq!(numbered("Makefile", 12), "Makefile-12");
         assert_eq!(numbered("_profile", 3), "_profile-3");
+        assert_eq!(numbered(".profile", 3), ".profile-3");
     }
 
     proptest! {
