@@ -78,6 +78,21 @@ fn rooms_that_come_and_go_leave_no_deadlines_behind() {
 }
 
 #[test]
+fn who_came_and_went_leaves_no_deadlines_behind_and_who_stays_keeps_its_own() {
+    let idle = Duration::from_secs(3600);
+    let mut world = World::new(Config { idle_max: Some(idle), ..unpaced() });
+    let stays = world.connect();
+    for _ in 0..1000 {
+        let id = world.connect();
+        world.send(id, "/quit\n");
+        world.settle();
+    }
+    assert!(world.chat.deadlines.count() < 500, "{} deadlines", world.chat.deadlines.count());
+    world.advance(idle);
+    assert_eq!(world.sockets[&stays].closing, Some(Reason::Idle));
+}
+
+#[test]
 fn a_turn_of_joins_and_leaves_is_one_entry_on_the_list_of_what_is_to_be_announced() {
     let mut world = World::new(unpaced());
     let (ann, bob) = (world.connect(), world.connect());
