@@ -235,6 +235,14 @@ mod tests {
     }
 
     #[test]
+    fn of_an_input_that_begins_elsewhere_nothing_was_looked_at() {
+        let mut decoder = LineDecoder::default();
+        assert_eq!(decoder.decode(b"unfinished", Dialect::Raw, 16), Decoded::Incomplete { consumed: 0 });
+        decoder.rewind();
+        assert_eq!(decoder.decode(b"a\nb", Dialect::Raw, 16), Decoded::Line { line: b"a", consumed: 2 });
+    }
+
+    #[test]
     fn a_telnet_command_that_never_ends_does_not_hold_a_full_line() {
         let mut input = vec![0xFF, 0xFA];
         input.resize(40, b'x');
