@@ -301,21 +301,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_is_text_that_is_not_written_and_what_is_left_of_spans() {
-        let mut outbox = Outbox::default();
-        assert!(outbox.is_empty());
-        outbox.push_text(None, b"twelve bytes");
-        outbox.advance(5);
-        assert_eq!(outbox.due_bytes(), 7);
-        let (cursor, to) = (Cursor { offset: 100, messages: 3 }, Cursor { offset: 130, messages: 5 });
-        outbox.push_span(Span { room: RoomId::new(0), cursor, to, is_history: false });
-        assert_eq!(outbox.due_bytes(), 37);
-        outbox.advance(7);
-        assert_eq!(outbox.due_bytes(), 30);
-        assert!(!outbox.is_empty());
-    }
-
-    #[test]
     fn nothing_is_added_to_a_text_that_is_being_written() {
         let mut outbox = Outbox::default();
         outbox.push_text(None, b"one");
