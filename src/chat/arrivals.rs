@@ -53,12 +53,14 @@ impl Arrivals {
         if !wait.is_zero() {
             return Err(wait);
         }
-        match before {
-            Some(before) => drop(self.fullest.remove(&(before, address))),
-            None => self.make_room(now),
+        if before.is_none() {
+            self.make_room(now);
         }
-        self.full_at.insert(address, after);
+        // First in, then out, so that a tree of one needs no new node each time.
         self.fullest.insert((after, address));
+        if let Some(before) = self.full_at.insert(address, after).filter(|before| *before != after) {
+            self.fullest.remove(&(before, address));
+        }
         Ok(())
     }
 
