@@ -267,6 +267,7 @@ impl Skip {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::log::Kind;
 
     #[test]
     fn what_is_counted_is_what_it_takes() {
@@ -298,6 +299,41 @@ mod tests {
         outbox.advance(5);
         assert!(outbox.front().is_none());
         assert_eq!(outbox.bytes(), 0);
+    }
+
+    #[test]
+    fn what_is_written_of_a_text_is_not_due_any_more() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.is_empty());
+        outbox.push_text(None, b"twelve bytes");
+        outbox.push_text(Some((RoomId::new(0), 7)), b"six...");
+        outbox.advance(5);
+        assert_eq!(outbox.due_text_bytes(), 13);
+        outbox.advance(7);
+        assert_eq!(outbox.due_text_bytes(), 6);
+        assert!(!outbox.is_empty());
+    }
+
+    #[test]
+    fn what_is_left_of_a_room_stands_in_its_order_around_the_replies_and_without_what_is_skipped() {
+        let room = RoomId::new(0);
+        let mut log = Log::new(100);
+        for letter in [b"a", b"b", b"c", b"d", b"e", b"f"] {
+            log.append(Kind::Message, &[letter]);
+        }
+        let skip = |from| Skip { room, from, to: from + 1, messages: 1 };
+        let mut outbox = Outbox::default();
+        outbox.push_text(Some((room, 4)), b"reply");
+        let spans = outbox.release_room(room, log.base(), log.end(), &log, &[skip(1), skip(4)]);
+        let items: Vec<String> = outbox
+            .items
+            .iter()
+            .map(|item| match &item.content {
+                Content::Text(text) => String::from_utf8_lossy(text).into_owned(),
+                Content::Span(span) => format!("{}..{}", span.cursor.offset, span.to.offset),
+            })
+            .collect();
+        assert_eq!((spans, &items[..]), (3, &["0..1", "2..4", "reply", "5..6"].map(String::from)[..]));
     }
 
     #[test]

@@ -201,6 +201,7 @@ mod tests {
             let control = char::from_u32(code).expect("invariant: below the surrogates");
             let kept = if control == '\t' { "a\tb" } else { "ab" };
             assert_eq!(clean(format!("a{control}b")), kept, "{code:#x}");
+            assert_eq!(clean(format!("é a{control}b")), format!("é {kept}"), "{code:#x}");
         }
     }
 

@@ -229,4 +229,12 @@ mod tests {
         }
         assert_eq!(date(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
     }
+
+    #[test]
+    fn every_registered_status_has_a_name_and_no_other() {
+        let of_rfc_9110 = (200..=206).chain(300..=305).chain(307..=308).chain(400..=418);
+        let of_others = [421, 422, 426, 428, 429, 431, 451].into_iter().chain(500..=505).chain([511]);
+        let named: Vec<u16> = (0..1000).filter(|status| !reason_phrase(*status).is_empty()).collect();
+        assert_eq!(named, of_rfc_9110.chain(of_others).collect::<Vec<_>>());
+    }
 }

@@ -256,3 +256,17 @@ proptest! {
         prop_assert_eq!(malformed.is_some(), malformed_split.is_some());
     }
 }
+
+#[test]
+fn what_is_malformed_has_a_status_and_says_what_it_is() {
+    for (malformed, status, words) in [
+        (Malformed::Version, 505, "HTTP/1.1"),
+        (Malformed::RequestLineTooLong, 414, "request line"),
+        (Malformed::HeadTooLong, 431, "head"),
+        (Malformed::TooManyFields, 431, "fields"),
+        (Malformed::Host, 400, "Host"),
+    ] {
+        assert_eq!(malformed.status(), status, "{malformed}");
+        assert!(malformed.to_string().contains(words), "{malformed}");
+    }
+}

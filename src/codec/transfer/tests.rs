@@ -22,6 +22,14 @@ fn plain(name: &str, bytes: Option<u64>) -> Header {
 }
 
 #[test]
+fn the_time_to_check_a_part_grows_with_it() {
+    for seconds in [0, 1, 100] {
+        let bytes = seconds * limits::PART_BYTES_PER_SECOND_MIN;
+        assert_eq!(check_time_max(bytes), std::time::Duration::from_secs(seconds));
+    }
+}
+
+#[test]
 fn a_header_is_incomplete_until_its_last_byte_and_ends_there() {
     let header = Header {
         name: "你好 \"x\".txt".into(),
