@@ -113,8 +113,11 @@ impl Senders {
             _ if drips => 1,
             _ => usize::MAX,
         };
+        let sent = |sender: &Sender| sender.transfer.as_ref().map(|transfer| transfer.sent);
+        let sent_before = sent(sender);
         let result = sender.be_calm(network, &mut self.ledger, bytes_max);
-        if bytes_max == 1 && sender.transfer.is_some() {
+        // Who has nothing to send, or no room for it, acts again when something happens to it.
+        if bytes_max == 1 && sent(sender) > sent_before {
             sender.drips_at = network.time + pause_ns;
             network.schedule(sender.drips_at, Happening::Person(index));
         }
