@@ -427,7 +427,7 @@ impl fmt::Display for TurnReport {
 pub enum Action {
     /// Flush what [`Engine::poll_output`] gives, then close. Input is discarded from here on.
     Close(ConnectionId, Reason),
-    /// Close now, and wait for nobody: a peer to whom [`Engine::poll_output`] has still something sees a reset.
+    /// Close now, and wait for nobody: a peer that was not yet told the end of its output sees a reset.
     CutOff(ConnectionId, Reason),
     /// Flush what [`Engine::poll_output`] gives, then tell the peer that no more will come, and read on:
     /// its end is told by [`Engine::handle_eof`]. Nothing may be given as output after that.

@@ -128,7 +128,7 @@ impl Close {
         address
     }
 
-    /// Whether it is the same refusal again.
+    /// Whether it is the same refusal again. No two clients are alike.
     fn is_like(&self, other: &Close) -> bool {
         let host = |close: &Close| match close.peer {
             Some(Peer::Inet(ip, _)) => Some(ip),
@@ -136,8 +136,7 @@ impl Close {
         };
         // As the limits count: a /64 is one address. Who is exempt from them is told apart by the address.
         let block = |close: &Close| close.peer.and_then(AddressBlock::of);
-        self.serial.is_none()
-            && other.serial.is_none()
+        self.serial == other.serial
             && self.end.reason == other.end.reason
             && block(self) == block(other)
             && (block(self).is_some() || host(self) == host(other))
@@ -151,7 +150,8 @@ pub struct Closes(VecDeque<Close>);
 impl Closes {
     /// Remembers one more, and forgets the oldest where there are as many as are kept.
     pub fn push(&mut self, close: Close) {
-        let like = self.0.iter().rposition(|kept| kept.is_like(&close));
+        let is_refusal = close.serial.is_none();
+        let like = if is_refusal { self.0.iter().rposition(|kept| kept.is_like(&close)) } else { None };
         if like.is_none() && self.0.len() == limits::CLOSES_KEPT_MAX {
             self.0.pop_front();
         }

@@ -53,12 +53,13 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     }
 
     /// Ends a connection that nobody is to wait for, whatever it was waiting for itself.
-    pub(super) fn end_now(&mut self, now: Now, id: ConnectionId, reason: Reason) {
+    pub(super) fn end_now(&mut self, id: ConnectionId, reason: Reason) {
         match self.state_of(id) {
-            Some(State::Open | State::Closing) if !self.engine.poll_output(now, id).is_empty() => {
-                self.cut_off(id.slot());
+            Some(State::Open | State::Closing) => {
+                self.io.abort(&mut self.connections[id.slot()].stream);
+                self.close(id.slot(), Some(reason));
             }
-            Some(State::Open | State::Closing | State::FinSent) => self.close(id.slot(), Some(reason)),
+            Some(State::FinSent) => self.close(id.slot(), Some(reason)),
             _ => {}
         }
     }

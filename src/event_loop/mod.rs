@@ -414,7 +414,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::Close(id, reason) => self.begin_close(now, id, reason),
-                Action::CutOff(id, reason) => self.end_now(now, id, reason),
+                Action::CutOff(id, reason) => self.end_now(id, reason),
                 Action::FinishOutput(id) => self.begin_finish(id),
                 Action::Resume(id) => self.make_pending(id),
                 Action::Connect(endpoint) => self.connect(now, &endpoint),

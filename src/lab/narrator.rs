@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::Telling;
 use super::show::{self, Show, WIDTH, columns, padded, wrapped};
+use crate::codec::text::describe;
 
 /// Columns of a call and its result, before its time.
 const CALL_WIDTH: usize = WIDTH - 7;
@@ -167,7 +168,7 @@ impl Narrator {
         self.print(&table(&self.claims));
         self.narrate(&format!("\n{}\n", wrapped(&format!("Remember: {remember}"), WIDTH).join("\n")));
         if let Some(error) = self.unheard.take_if(|error| error.kind() != io::ErrorKind::BrokenPipe) {
-            return Err(format!("standard output: {error}"));
+            return Err(format!("standard output: {}", describe(&error)));
         }
         let missed: Vec<String> = (self.claims.iter().filter(|claim| !claim.holds))
             .map(|Claim { claim, observed, .. }| format!("not observed: {claim:?}, but {observed}"))
