@@ -159,10 +159,11 @@ fn p35_nothing_is_cut_inside_a_character_at_any_length() {
                 let text = format!("{}{}", "x".repeat(padding), character.repeat(count));
                 // What is too long is not said at all, and never as far as it fits.
                 ann.say(&text);
+                // Her echo, or a word: the line was heard before bob asks.
+                ann.line();
                 let heard = bob.fence().iter().map(|line| untimed(line)).collect::<Vec<_>>();
                 let is_too_long = text.len() > 64;
                 assert_eq!(heard, if is_too_long { vec![] } else { vec![format!("ann: {text}")] });
-                ann.line();
                 // A command that is none is repeated as far as its name may go.
                 if text.len() < 63 {
                     let reply = ann.ask(&format!("/{text}"));
