@@ -185,9 +185,25 @@ impl Server {
         rustix::process::prlimit(Some(self.pid()), Resource::Nofile, limit).expect("our own child");
     }
 
+    /// Waits until it sleeps: in its poll, for it does nowhere else, so that no turn is under way.
+    fn wait_until_asleep(&self) {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid().as_raw_nonzero()))
+                .expect("our own child");
+            // Behind the name, which may have anything in it (proc(5)).
+            if stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S')) {
+                return;
+            }
+            assert!(Instant::now() < until, "it never sleeps: {stat}");
+            std::thread::yield_now();
+        }
+    }
+
     /// Has it see all that happens in `act` at once, as far as the budgets of a turn go.
     pub fn in_one_turn<R>(&self, act: impl FnOnce() -> R) -> R {
         use rustix::process::{WaitId, WaitIdOptions, waitid};
+        self.wait_until_asleep();
         self.signal(Signal::STOP);
         // The signal is on its way only; what counts is that it has arrived.
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;

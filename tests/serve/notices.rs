@@ -33,36 +33,59 @@ fn joins_and_leaves_are_told_to_the_others_alone() {
     assert_eq!(ann.line(), "-- bob left --");
 }
 
+/// A busy kernel may deliver what was sent at once in two parts, between which there is a turn of the server:
+/// there are some tries.
+const TRIES: usize = 5;
+
+/// So many come in one turn and are greeted. Returns them, and the lines in which `ann` is told of it.
+fn come_together(server: &Server, ann: &mut Client, newcomers: usize) -> (Vec<Client>, Vec<String>) {
+    let crowd: Vec<Client> = server.in_one_turn(|| (0..newcomers).map(|_| server.connect()).collect());
+    let crowd = crowd.into_iter().map(Client::greeted).collect();
+    (crowd, ann.fence())
+}
+
+/// They go in one turn. Returns the lines in which `ann`, who is alone then, is told of it.
+fn go_together(server: &Server, ann: &mut Client, crowd: Vec<Client>) -> Vec<String> {
+    server.in_one_turn(|| drop(crowd));
+    let mut told = Vec::new();
+    loop {
+        ann.say("/who");
+        let lines = ann.fence();
+        let is_alone = lines.iter().any(|line| line.contains("1 in lobby"));
+        // Who left is told at the end of a turn, behind the answers of that turn.
+        told.extend(lines.into_iter().chain(ann.fence()).filter(|line| line.ends_with(" left --")));
+        if is_alone {
+            return told;
+        }
+    }
+}
+
 #[test]
 fn those_of_one_turn_join_and_leave_in_one_line() {
     let server = Server::start(&[]);
     let mut ann = server.join_as("ann");
-    let mut crowd: Vec<Client> = server.in_one_turn(|| (0..40).map(|_| server.connect()).collect());
-    let line = ann.line();
-    assert!(line.ends_with(" and 38 others joined --"), "{line}");
-    for member in &mut crowd {
-        member.expect("you are");
-    }
-    server.in_one_turn(|| drop(crowd));
-    let line = ann.line();
-    assert!(line.ends_with(" and 38 others left --"), "{line}");
-    assert!(ann.fence().is_empty());
+    let is_one = |lines: &[String], end| matches!(lines, [line] if line.ends_with(end));
+    assert!((0..TRIES).any(|_| {
+        let (crowd, joined) = come_together(&server, &mut ann, 40);
+        let left = go_together(&server, &mut ann, crowd);
+        is_one(&joined, " and 38 others joined --") && is_one(&left, " and 38 others left --")
+    }));
 }
 
 #[test]
 fn two_or_three_who_come_together_are_all_named() {
     let server = Server::start(&[]);
     let mut ann = server.join_as("ann");
-    let two: Vec<Client> = server.in_one_turn(|| (0..2).map(|_| server.connect()).collect());
-    let names: Vec<String> = two.into_iter().map(|member| member.greeted().name).collect();
-    assert_eq!(ann.line(), format!("-- {} and {} joined --", names[0], names[1]));
-    ann.expect("left");
-    ann.ask_until("/who", "1 in lobby");
-    let three: Vec<Client> = server.in_one_turn(|| (0..3).map(|_| server.connect()).collect());
-    let names: Vec<String> = three.into_iter().map(|member| member.greeted().name).collect();
-    let mut seen = ann.fence();
-    seen.retain(|line| line.contains("joined"));
-    assert_eq!(seen, [format!("-- {}, {} and {} joined --", names[0], names[1], names[2])]);
+    for newcomers in [2, 3] {
+        assert!((0..TRIES).any(|_| {
+            let (crowd, joined) = come_together(&server, &mut ann, newcomers);
+            let names: Vec<&str> = crowd.iter().map(|member| member.name.as_str()).collect();
+            let (last, others) = names.split_last().expect("they came");
+            let is_told = joined == [format!("-- {} and {last} joined --", others.join(", "))];
+            go_together(&server, &mut ann, crowd);
+            is_told
+        }));
+    }
 }
 
 #[test]
