@@ -55,10 +55,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     /// Ends a connection that nobody is to wait for, whatever it was waiting for itself.
     pub(super) fn end_now(&mut self, id: ConnectionId, reason: Reason) {
         match self.state_of(id) {
-            Some(State::Open | State::Closing) => {
-                self.io.abort(&mut self.connections[id.slot()].stream);
-                self.close(id.slot(), Some(reason));
-            }
+            Some(State::Open | State::Closing) => self.cut_off(id.slot(), reason),
             Some(State::FinSent) => self.close(id.slot(), Some(reason)),
             _ => {}
         }
@@ -113,7 +110,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
                     Linger::Stalled(duration) if has_taken && self.stop_at.is_none() => {
                         self.deadlines.set(now.moment + duration, Timer::Linger(id));
                     }
-                    _ => self.cut_off(id.slot()),
+                    _ => self.cut_off(id.slot(), Reason::LingerExpired),
                 }
             }
             Some(State::FinSent) => {
@@ -143,7 +140,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         if has_sent || has_taken {
             self.watch_stall(now, id);
         } else {
-            self.cut_off(id.slot());
+            self.cut_off(id.slot(), Reason::LingerExpired);
         }
     }
 
@@ -156,9 +153,9 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
     }
 
     /// Ends a connection that was not given all that is due. An end of the stream would say that it was.
-    fn cut_off(&mut self, slot: usize) {
+    pub(super) fn cut_off(&mut self, slot: usize, reason: Reason) {
         self.io.abort(&mut self.connections[slot].stream);
-        self.close(slot, Some(Reason::LingerExpired));
+        self.close(slot, Some(reason));
     }
 
     /// Marks the connection to be reaped; `None`: for the reason that it is closing for.
@@ -184,11 +181,8 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
             match (self.connections[slot].state, end) {
                 (State::Connecting, _) => {}
                 (State::FinSent | State::Closed, _) => self.close(slot, None),
-                (_, End::CutShort(_)) => {
-                    self.io.abort(&mut self.connections[slot].stream);
-                    self.close(slot, Some(Reason::ServerClosing));
-                }
-                _ => self.cut_off(slot),
+                (_, End::CutShort(_)) => self.cut_off(slot, Reason::ServerClosing),
+                _ => self.cut_off(slot, Reason::LingerExpired),
             }
         }
         self.reap(now);

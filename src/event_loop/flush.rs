@@ -107,9 +107,7 @@ impl<I: Io, E: Engine> EventLoop<I, E> {
         let wants_write = connection.wants_write();
         if let Err(error) = self.io.set_interest(&mut connection.stream, slot, wants_write) {
             warn!("connection: cannot be watched: {error}");
-            // An end of the stream would say that it was given all that is due.
-            self.io.abort(&mut connection.stream);
-            self.close(slot, Some(Reason::SystemError));
+            self.cut_off(slot, Reason::SystemError);
         }
     }
 }
