@@ -96,6 +96,12 @@ fn system(options: SocketOptions) -> std::io::Result<System> {
     Ok(system)
 }
 
+/// Shows a page on standard output.
+fn show(page: &str) -> Exit {
+    let mut stdout = std::io::stdout();
+    shown(stdout.write_all(page.as_bytes()).and_then(|()| stdout.flush()))
+}
+
 /// How showing something on standard output ended. Who reads only the beginning, as `head` does, has what it
 /// wants.
 fn shown(written: std::io::Result<()>) -> Exit {

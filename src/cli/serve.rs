@@ -2,7 +2,6 @@
 
 mod limits;
 
-use std::io::Write;
 use std::time::Duration;
 
 use log::info;
@@ -11,7 +10,7 @@ use super::parse::{self, ConnectLimit, RateLimit};
 use super::record::RecordArguments;
 use super::service::{self, Service, Stats};
 use super::surroundings::Surroundings;
-use super::{Exit, complain, logging, shown};
+use super::{Exit, complain, logging, show};
 use crate::chat::Chat;
 use crate::chat::config::{Config, ConnectRate, Format, Rate, SlowPolicy};
 use crate::chat::limit::Limit;
@@ -175,8 +174,7 @@ pub(super) fn run(arguments: &Arguments, matches: Option<&clap::ArgMatches>) -> 
         Err(why) => return complain(Exit::Usage, why),
     };
     if arguments.show_limits {
-        let mut stdout = std::io::stdout();
-        return shown(stdout.write_all(settings.page().as_bytes()).and_then(|()| stdout.flush()));
+        return show(&settings.page());
     }
     let default = [Address::Host(Transport::Tcp, "127.0.0.1".into(), 60000)];
     let service = Service {

@@ -3,10 +3,9 @@
 mod turns;
 
 use std::fmt::Write as _;
-use std::io::Write;
 use std::time::Duration;
 
-use crate::cli::{Exit, complain, parse, shown};
+use crate::cli::{Exit, complain, parse, show};
 use crate::lab::{LESSONS, Lesson, Telling};
 
 /// The arguments of `onepoll lab`.
@@ -54,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 fn print_list() -> Exit {
     let list = list()
         + "\n`onepoll lab LESSON` tells one; `onepoll lab turns` serves a chat and tells of its loop.\n";
-    shown(std::io::stdout().write_all(list.as_bytes()))
+    show(&list)
 }
 
 /// One line for each lesson.
