@@ -61,20 +61,22 @@ pub(super) fn count(usual: u64) -> u64 {
 /// A simulation, for its tests.
 #[derive(Clone, Copy)]
 pub(super) struct Simulation {
-    pub(super) run: fn(u64) -> Outcome,
+    /// What became of a seed, and the last events in words where that is asked for.
+    pub(super) run: fn(u64, bool) -> Outcome,
     /// What became of a seed, in words.
     pub(super) tell: fn(u64) -> String,
     /// The module of its tests.
     pub(super) tests: &'static str,
 }
 
-const OF_CHAT: Simulation = Simulation { run: run_seed, tell, tests: "simulation::tests" };
+const OF_CHAT: Simulation =
+    Simulation { run: |seed, in_words| run(&Plan::draw(seed), in_words), tell, tests: "simulation::tests" };
 
 impl Simulation {
     /// Runs the seeds of a corpus.
     pub(super) fn hold_corpus(&self, corpus: &str) {
         let mut tally = Tally::default();
-        seeds_of(corpus).for_each(|seed| tally.add(seed, (self.run)(seed)));
+        seeds_of(corpus).for_each(|seed| tally.add(seed, (self.run)(seed, false)));
         self.conclude(&tally);
     }
 
@@ -88,7 +90,7 @@ impl Simulation {
                     for seed in (half..count).step_by(2).map(|n| base.wrapping_add(n)) {
                         if tally.failed.len() < FAILED_MAX {
                             let began = Instant::now();
-                            tally.add(seed, (self.run)(seed));
+                            tally.add(seed, (self.run)(seed, false));
                             tally.slowest = tally.slowest.max((began.elapsed(), seed));
                         }
                     }
@@ -103,6 +105,54 @@ impl Simulation {
         eprintln!("seeds from {base:#x}, in {:.1?}: {all}", began.elapsed());
         self.conclude(&all);
         all
+    }
+
+    /// Runs some seeds twice: each is the same run again, and when it is told.
+    pub(super) fn hold_twice(&self) {
+        let base = base();
+        for seed in (0..40).map(|n| base.wrapping_add(n * 7919)) {
+            let (once, again) = ((self.run)(seed, false), (self.run)(seed, true));
+            assert_eq!((once.hash, once.turns), (again.hash, again.turns), "seed {seed:#x}");
+        }
+    }
+
+    /// Tells of the seed that is asked for, if one is.
+    pub(super) fn tell_one(&self) {
+        if let Ok(seed) = std::env::var("ONEPOLL_SIM_SEED") {
+            let told = (self.tell)(seed_of(&seed));
+            eprintln!("{told}");
+            assert!(told.contains("all holds"), "it failed");
+        }
+    }
+
+    /// The first seed that shows the defect, and as what.
+    fn found(&self, defect: Sabotage) -> Option<(u64, String)> {
+        (0..SABOTAGE_SEEDS_MAX).find_map(|seed| {
+            let outcome = sabotage::with(defect, || (self.run)(seed, false));
+            Some((seed, outcome.failure?.what))
+        })
+    }
+
+    /// Each of these defects fails some seed.
+    pub(super) fn find_all(self, defects: &'static [Sabotage]) {
+        silence_panics_of_sabotages();
+        let half = |half: usize| {
+            std::thread::spawn(move || -> Vec<_> {
+                let defects = defects.iter().skip(half).step_by(2);
+                defects.map(|defect| (defect, self.found(*defect))).collect()
+            })
+        };
+        let halves = [half(0), half(1)];
+        let found = halves.into_iter().flat_map(|half| half.join().expect("what is found is no panic here"));
+        let found: Vec<_> = found.collect();
+        let mut missed = Vec::new();
+        for (defect, found) in found {
+            match found {
+                Some((seed, what)) => eprintln!("{defect:?}: seed {seed}: {what}"),
+                None => missed.push(defect),
+            }
+        }
+        assert!(missed.is_empty(), "not found in {SABOTAGE_SEEDS_MAX} seeds: {missed:?}");
     }
 
     fn conclude(&self, tally: &Tally) {
@@ -238,21 +288,12 @@ fn one_who_misbehaves_changes_nothing_for_the_others() {
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    let base = base();
-    for seed in (0..40).map(|n| base.wrapping_add(n * 7919)) {
-        let plan = Plan::draw(seed);
-        let (once, again) = (run(&plan, false), run(&plan, true));
-        assert_eq!((once.hash, once.turns), (again.hash, again.turns), "seed {seed:#x}");
-    }
+    OF_CHAT.hold_twice();
 }
 
 #[test]
 fn one_seed() {
-    if let Ok(seed) = std::env::var("ONEPOLL_SIM_SEED") {
-        let told = tell(seed_of(&seed));
-        eprintln!("{told}");
-        assert!(told.contains("all holds"), "it failed");
-    }
+    OF_CHAT.tell_one();
 }
 
 /// A defect may be found by a panic, which is told as what was found. There is one hook for the tests of all
@@ -269,49 +310,15 @@ fn silence_panics_of_sabotages() {
     });
 }
 
-/// The first seed that shows the defect, and as what.
-fn found(defect: Sabotage, run: fn(u64) -> Outcome) -> Option<(u64, String)> {
-    (0..SABOTAGE_SEEDS_MAX).find_map(|seed| {
-        let outcome = sabotage::with(defect, || run(seed));
-        Some((seed, outcome.failure?.what))
-    })
-}
-
-/// Each of these defects fails some seed.
-pub(super) fn find_all(defects: &'static [Sabotage], run: fn(u64) -> Outcome) {
-    silence_panics_of_sabotages();
-    let half = |half: usize| {
-        std::thread::spawn(move || -> Vec<_> {
-            let defects = defects.iter().skip(half).step_by(2);
-            defects.map(|defect| (defect, found(*defect, run))).collect()
-        })
-    };
-    let halves = [half(0), half(1)];
-    let found = halves.into_iter().flat_map(|half| half.join().expect("what is found is no panic here"));
-    let found: Vec<_> = found.collect();
-    let mut missed = Vec::new();
-    for (defect, found) in found {
-        match found {
-            Some((seed, what)) => eprintln!("{defect:?}: seed {seed}: {what}"),
-            None => missed.push(defect),
-        }
-    }
-    assert!(missed.is_empty(), "not found in {SABOTAGE_SEEDS_MAX} seeds: {missed:?}");
-}
-
-fn run_seed(seed: u64) -> Outcome {
-    run(&Plan::draw(seed), false)
-}
-
 #[test]
 fn every_sabotage_is_found() {
-    find_all(&Sabotage::ALL, run_seed);
+    OF_CHAT.find_all(&Sabotage::ALL);
 }
 
 #[test]
 fn a_failure_is_shrunk_to_what_it_needs() {
     silence_panics_of_sabotages();
-    let (seed, what) = found(Sabotage::ForgetAcceptRetry, run_seed).expect("it is found");
+    let (seed, what) = OF_CHAT.found(Sabotage::ForgetAcceptRetry).expect("it is found");
     let plan = Plan::draw(seed);
     let invariant = what.split(':').next().expect("it has a number").to_string();
     let (shrunk, failure) = sabotage::with(Sabotage::ForgetAcceptRetry, || {

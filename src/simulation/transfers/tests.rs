@@ -4,10 +4,10 @@
 //! and `ONEPOLL_SIM_SEED=0x1f cargo test --lib simulation::transfers::tests::one_seed -- --nocapture` one again,
 //! in words.
 
-use super::super::tests::{Simulation, Tally, base, count, find_all, seed_of};
+use super::super::tests::{Simulation, Tally, base, count};
 use super::plan::{DiskFault, Plan};
 use super::senders::FAILURES;
-use super::{Outcome, run, tell};
+use super::{run, tell};
 use crate::sabotage::Sabotage;
 
 /// Seeds that failed once: one in a line, in hexadecimal, with what was wrong.
@@ -19,11 +19,11 @@ const SEEDS: u64 = 400;
 /// The first seeds of all, which show that everything happens sometimes, whatever the others are.
 const FIRST_SEEDS: u64 = 400;
 
-fn run_seed(seed: u64) -> Outcome {
-    run(&Plan::draw(seed), false)
-}
-
-const OF_TRANSFERS: Simulation = Simulation { run: run_seed, tell, tests: "simulation::transfers::tests" };
+const OF_TRANSFERS: Simulation = Simulation {
+    run: |seed, in_words| run(&Plan::draw(seed), in_words),
+    tell,
+    tests: "simulation::transfers::tests",
+};
 
 #[test]
 fn seeds_of_transfers_that_failed_once_hold() {
@@ -69,24 +69,15 @@ const MUST_HAPPEN: [&str; 16] = [
 
 #[test]
 fn the_same_seed_is_the_same_run_of_transfers() {
-    let base = base();
-    for seed in (0..40).map(|n| base.wrapping_add(n * 7919)) {
-        let plan = Plan::draw(seed);
-        let (once, again) = (run(&plan, false), run(&plan, true));
-        assert_eq!((once.hash, once.turns), (again.hash, again.turns), "seed {seed:#x}");
-    }
+    OF_TRANSFERS.hold_twice();
 }
 
 #[test]
 fn one_seed() {
-    if let Ok(seed) = std::env::var("ONEPOLL_SIM_SEED") {
-        let told = tell(seed_of(&seed));
-        eprintln!("{told}");
-        assert!(told.contains("all holds"), "it failed");
-    }
+    OF_TRANSFERS.tell_one();
 }
 
 #[test]
 fn every_sabotage_of_the_receiver_is_found() {
-    find_all(&Sabotage::OF_RECEIVER, run_seed);
+    OF_TRANSFERS.find_all(&Sabotage::OF_RECEIVER);
 }
