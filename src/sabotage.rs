@@ -63,6 +63,10 @@ pub(crate) enum Sabotage {
     KeepNick,
     /// The chat: who leaves a room and comes back is told of in the same breath.
     MergeRolls,
+    /// The chat: a message is said before what was to be announced before it.
+    SayBeforeNotices,
+    /// The chat: a reply comes before what was to be announced before it.
+    ReplyBeforeNotices,
     /// The chat: everyone has a limit of one more line than the longest.
     LineTooLong,
     /// The receiver: a file gets its name whatever hash follows it.
@@ -103,7 +107,7 @@ pub(crate) enum Sabotage {
 #[cfg(test)]
 impl Sabotage {
     /// Those of the loop and of the chat.
-    pub(crate) const ALL: [Sabotage; 30] = [
+    pub(crate) const ALL: [Sabotage; 32] = [
         Sabotage::ForgetNewcomers,
         Sabotage::ForgetPending,
         Sabotage::ForgetAcceptRetry,
@@ -133,6 +137,8 @@ impl Sabotage {
         Sabotage::ForgetAddress,
         Sabotage::KeepNick,
         Sabotage::MergeRolls,
+        Sabotage::SayBeforeNotices,
+        Sabotage::ReplyBeforeNotices,
         Sabotage::LineTooLong,
     ];
 

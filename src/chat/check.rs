@@ -32,17 +32,18 @@ pub(crate) enum Hint {
     Left(ConnectionId, Reason),
 }
 
-/// A hint, and when it was given: after so many lines of clients, and so many records of rooms.
+/// A hint, and when it was given: after so many inputs, and so many records of rooms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hinted {
-    pub(crate) lines: u64,
+    /// Lines, of the operator too, and parts of lines that are too long.
+    pub(crate) inputs: u64,
     pub(crate) records: u64,
     pub(crate) hint: Hint,
 }
 
 impl Chat {
     pub(super) fn hint(&mut self, hint: Hint) {
-        self.hints.push(Hinted { lines: self.counters.lines_in, records: self.counters.records, hint });
+        self.hints.push(Hinted { inputs: self.inputs, records: self.counters.records, hint });
     }
 
     pub(super) fn hint_of(&mut self, room: RoomId, hint: impl FnOnce(Box<str>) -> Hint) {
@@ -182,12 +183,15 @@ impl Chat {
         Ok(())
     }
 
-    /// Whether the first reply waits for a part of a log that is on its way.
+    /// Whether the first reply waits for a part of a log that is on its way, or about to be announced.
     fn is_due_later(&self, session: &Session) -> bool {
         let front = session.extras.as_ref().and_then(|extras| extras.outbox.front());
         front.and_then(|item| item.due).is_some_and(|(room, offset)| {
             session.membership(room).is_some_and(|membership| membership.cursor.offset < offset)
-                && self.rooms.get(room.index()).is_some_and(|room| room.flush != Flush::Idle)
+                && self
+                    .rooms
+                    .get(room.index())
+                    .is_some_and(|room| room.flush != Flush::Idle || room.is_announcing)
         })
     }
 

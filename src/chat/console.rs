@@ -216,8 +216,7 @@ impl Chat {
         let why = text::truncate_at_char(why.trim(), limits::KICK_REASON_BYTES_MAX);
         let reason = if why.is_empty() { String::new() } else { format!(": {why}") };
         info!("client {}: {name}: kicked by the operator{reason}", target.serial());
-        self.tell(target, &format!("the operator closed your connection{reason}"));
-        self.leave(now, target, Reason::Kicked);
+        self.part_with(now, target, Reason::Kicked, &format!("the operator closed your connection{reason}"));
         self.reply(console, &format!("kicked {name}{reason}\n"));
     }
 

@@ -104,6 +104,10 @@ impl Chat {
     }
 
     fn count_input(&mut self, id: ConnectionId, bytes: usize, lines: u64) {
+        #[cfg(any(test, feature = "simulation"))]
+        {
+            self.inputs += u64::from(bytes > 0);
+        }
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.bytes_in += bytes as u64;
         if !session.is_console() {
@@ -220,8 +224,7 @@ impl Chat {
     }
 
     pub(super) fn quit(&mut self, now: Now, id: ConnectionId) {
-        self.tell_politely(id, "bye");
-        self.leave(now, id, Reason::Quit);
+        self.part_politely(now, id, Reason::Quit, "bye");
     }
 
     /// Takes the session out of its rooms and asks the loop to close it once it has what is due to it.
@@ -272,8 +275,7 @@ impl Chat {
 
     /// A browser or a TLS client must not have its bytes taken for chat (P43, P44).
     fn refuse_protocol(&mut self, now: Now, id: ConnectionId, what: &str) {
-        self.tell(id, &format!("you speak {what}"));
-        self.leave(now, id, Reason::WrongProtocol);
+        self.part_with(now, id, Reason::WrongProtocol, &format!("you speak {what}"));
     }
 }
 

@@ -105,6 +105,9 @@ pub struct Chat {
     counters: Counters,
     journal: Journal,
     began_unix_s: Option<i64>,
+    /// Inputs that were taken, by which hints have their place.
+    #[cfg(any(test, feature = "simulation"))]
+    inputs: u64,
     /// What an oracle cannot know by itself, since it was last asked for.
     #[cfg(any(test, feature = "simulation"))]
     hints: Vec<Hinted>,
@@ -228,6 +231,8 @@ impl Chat {
             journal: Journal::default(),
             began_unix_s: None,
             #[cfg(any(test, feature = "simulation"))]
+            inputs: 0,
+            #[cfg(any(test, feature = "simulation"))]
             hints: Vec::new(),
         }
     }
@@ -238,13 +243,35 @@ impl Chat {
         self.sessions.len() - usize::from(self.console.is_some())
     }
 
-    /// Adds to what waits for a session, in the place that it has now among what its room said.
+    /// Adds to what waits for a session, in the place that it has now among what its room said, and is about to
+    /// announce.
     fn reply(&mut self, id: ConnectionId, text: &str) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        let due = session.current.as_ref().and_then(|current| {
+        let due = self.place_of_reply(id);
+        self.reply_at(due, id, text);
+    }
+
+    /// Says goodbye to a session, which leaves: what its room is about to announce is not for it any more.
+    fn part_with(&mut self, now: Now, id: ConnectionId, reason: Reason, words: &str) {
+        let current = self.sessions.get(id).and_then(|session| session.current.as_ref());
+        let due = current.and_then(|current| {
             let end = self.rooms.get(current.room.index())?.log.end().offset;
             Some((current.room, end))
         });
+        self.reply_at(due, id, &format!("-- {words} --\n"));
+        self.leave(now, id, reason);
+    }
+
+    /// Says goodbye, but not where only the clients' own lines are sent.
+    fn part_politely(&mut self, now: Now, id: ConnectionId, reason: Reason, words: &str) {
+        if self.config.is_raw() {
+            self.leave(now, id, reason);
+        } else {
+            self.part_with(now, id, reason, words);
+        }
+    }
+
+    fn reply_at(&mut self, due: Option<(RoomId, u64)>, id: ConnectionId, text: &str) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
         session.extras_mut().outbox.push_text(due, text.as_bytes());
         self.make_ready(id);
     }
@@ -292,8 +319,7 @@ impl Chat {
         let is_told = |session: &&Session| !session.is_console() && !session.is_leaving();
         let ids: Vec<ConnectionId> = self.sessions.iter().filter(is_told).map(|session| session.id).collect();
         for id in ids.iter().filter(|_| !sabotaged!(SkipDrain)) {
-            self.tell_politely(*id, "the server is closing");
-            self.leave(now, *id, Reason::ServerClosing);
+            self.part_politely(now, *id, Reason::ServerClosing, "the server is closing");
         }
         if let Some(console) = self.console {
             let clients = render::count(ids.len() as u64, "client");
@@ -523,7 +549,6 @@ impl Chat {
         self.counters.limits_met.count(met.limit);
         self.journal.closing(now, session, reason, met);
         session.extras_mut().met = Some(met);
-        self.tell(id, text);
-        self.leave(now, id, reason);
+        self.part_with(now, id, reason, text);
     }
 }

@@ -154,10 +154,10 @@ impl Outbox {
         let mut index = 0;
         while let Some(item) = self.items.get_mut(index) {
             if let Some((_, offset)) = item.due.take_if(|(due_room, _)| *due_room == room)
-                && offset > next.offset.max(base.offset)
-                && offset <= to.offset
+                && to.offset.min(offset) > next.offset.max(base.offset)
             {
-                let stop = log.cursor_at(offset);
+                // What it is due behind may have been about to be announced, and is not for this session any more.
+                let stop = if offset < to.offset { log.cursor_at(offset) } else { to };
                 index = self.insert_spans(index, room, next, stop, log, &skips);
                 next = stop;
             }

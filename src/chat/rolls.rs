@@ -33,6 +33,12 @@ impl Rolls {
         self.left.add(id, name);
     }
 
+    /// Whether there is nothing to be said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.joined.is_empty() && self.left.is_empty()
+    }
+
     /// Whether somebody left.
     #[must_use]
     pub fn has_left(&self) -> bool {

@@ -7,7 +7,7 @@
 //! `unvisited <= following <= members.len()`, each member's `Membership::index` is its index here,
 //! and no append drops a byte at or after `flushed`, which every following member has got.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -45,8 +45,8 @@ pub struct Room {
     pub flush: Flush,
     /// Who joined and left, to be said at the end of the turn.
     pub rolls: Rolls,
-    /// What is to be said at the end of the turn, or once the log has space for it.
-    pub announcements: Vec<Announcement>,
+    /// What is to be said at the end of the turn, or before anything else is said, once the log has space for it.
+    pub announcements: VecDeque<Announcement>,
     /// Senders whose lines wait for space in the log.
     pub waiting: Vec<ConnectionId>,
     /// Until when they wait for a member that lags, and the length of the record that waits.
@@ -91,7 +91,7 @@ impl Room {
             log: Log::new(log_bytes_max),
             flush: Flush::Idle,
             rolls: Rolls::default(),
-            announcements: Vec::new(),
+            announcements: VecDeque::new(),
             waiting: Vec::new(),
             wait: None,
             pins: BTreeMap::new(),

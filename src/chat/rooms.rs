@@ -158,8 +158,15 @@ impl Chat {
         text: &[u8],
         is_action: bool,
     ) -> Flow {
+        if !sabotaged!(SayBeforeNotices) && !self.announce_in(now, room_id) {
+            return self.wait_for_room(id, room_id);
+        }
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return Flow::Done };
         let Some(session) = self.sessions.get(id) else { return Flow::Done };
+        if session.is_leaving() {
+            // Announcing closed the slow, and this was one of them.
+            return Flow::Done;
+        }
         if self.named != Some(id) {
             self.named = Some(id);
             self.name.clear();
@@ -317,7 +324,7 @@ impl Chat {
         for room_id in rooms {
             let Some(room) = self.rooms.get_mut(room_id.index()) else { continue };
             room.is_announcing = false;
-            if self.announce_in(now, room_id) {
+            if !self.announce_in(now, room_id) {
                 self.announce_soon(room_id);
             }
         }
@@ -332,32 +339,33 @@ impl Chat {
         }
     }
 
-    /// Returns whether something is left to be said when there is space.
+    /// Appends what a room is about to announce, in the order in which it happened. False: the log has no space
+    /// for all of it yet.
     fn announce_in(&mut self, now: Now, room_id: RoomId) -> bool {
-        let Some(room) = self.rooms.get(room_id.index()) else { return false };
-        // Rolls can wait, and grow no longer; closed ones could not.
-        let keeps_rolls = room.is_behind_with_announcements();
-        if !keeps_rolls {
-            self.close_rolls(room_id);
-            #[cfg(any(test, feature = "simulation"))]
-            self.hint_of(room_id, super::Hint::Rolled);
-        }
-        let Some(room) = self.rooms.get_mut(room_id.index()) else { return false };
-        let mut pending = std::mem::take(&mut room.announcements).into_iter();
-        while let Some(announcement) = pending.next() {
-            let Some(room) = self.rooms.get_mut(room_id.index()) else { return false };
+        loop {
+            let Some(room) = self.rooms.get_mut(room_id.index()) else { return true };
+            let Some(announcement) = room.announcements.pop_front() else {
+                if room.rolls.is_empty() {
+                    return true;
+                }
+                // Only now: while others wait for space, those who join and leave share a line.
+                self.close_rolls(room_id);
+                #[cfg(any(test, feature = "simulation"))]
+                self.hint_of(room_id, super::Hint::Rolled);
+                continue;
+            };
             if !room.has_space(announcement.text.len(), false, &self.sessions) {
-                room.announcements.push(announcement);
-                room.announcements.extend(pending);
+                room.announcements.push_front(announcement);
                 self.begin_walk(room_id);
-                return true;
+                return false;
             }
+            #[cfg(any(test, feature = "simulation"))]
+            self.hint_of(room_id, |room| super::Hint::Announced(room, announcement.text.as_bytes().into()));
+            let Some(room) = self.rooms.get_mut(room_id.index()) else { return true };
             let from = room.log.end().offset;
             room.append(announcement.kind, &[announcement.text.as_bytes()]);
             let to = room.log.end().offset;
             self.counters.records += 1;
-            #[cfg(any(test, feature = "simulation"))]
-            self.hint_of(room_id, |room| super::Hint::Announced(room, announcement.text.as_bytes().into()));
             if let Some(id) = announcement.except
                 && self.sessions.get(id).is_some_and(|session| session.membership(room_id).is_some())
             {
@@ -365,7 +373,26 @@ impl Chat {
             }
             self.flush_room(now, room_id);
         }
-        keeps_rolls
+    }
+
+    /// The place of a reply that is caused now: behind all that the session's current room said, and behind what
+    /// it is about to announce, because that happened before. `None`: it is in no room.
+    pub(super) fn place_of_reply(&mut self, id: ConnectionId) -> Option<(RoomId, u64)> {
+        let session = self.sessions.get(id)?;
+        let room_id = session.current.as_ref()?.room;
+        let room = self.rooms.get(room_id.index())?;
+        if !room.rolls.is_empty()
+            && !session.is_console()
+            && !room.is_behind_with_announcements()
+            && !sabotaged!(ReplyBeforeNotices)
+        {
+            self.close_rolls(room_id);
+            #[cfg(any(test, feature = "simulation"))]
+            self.hint_of(room_id, super::Hint::Rolled);
+        }
+        let room = self.rooms.get(room_id.index())?;
+        let announced: usize = room.announcements.iter().map(|waiting| waiting.text.len()).sum();
+        Some((room_id, room.log.end().offset + announced as u64))
     }
 
     /// Makes who would have something announced in its rooms wait, where one is behind with that.
@@ -384,17 +411,21 @@ impl Chat {
     /// The same in these rooms.
     pub(super) fn wait_for_announcements(&mut self, id: ConnectionId, rooms: Vec<RoomId>) -> Flow {
         for room_id in rooms {
-            if let Some(room) = self.rooms.get_mut(room_id.index())
-                && room.is_behind_with_announcements()
-                && let Some(session) = self.sessions.get_mut(id)
-            {
-                session.pause = Pause::Room;
-                room.waiting.push(id);
-                self.counters.limits_met.count(Limit::LogSpace);
-                return Flow::Wait;
+            if self.rooms.get(room_id.index()).is_some_and(Room::is_behind_with_announcements) {
+                return self.wait_for_room(id, room_id);
             }
         }
         Flow::Done
+    }
+
+    /// The session's line waits until the room's log has space for what is to be announced before it.
+    fn wait_for_room(&mut self, id: ConnectionId, room_id: RoomId) -> Flow {
+        let Some(room) = self.rooms.get_mut(room_id.index()) else { return Flow::Done };
+        let Some(session) = self.sessions.get_mut(id) else { return Flow::Done };
+        session.pause = Pause::Room;
+        room.waiting.push(id);
+        self.counters.limits_met.count(Limit::LogSpace);
+        Flow::Wait
     }
 
     /// Sets a deadline for a room, where none of its kind is set.
@@ -422,7 +453,7 @@ impl Chat {
                 self.counters.limits_met.count(Limit::NoticeMembers);
             }
             if is_told {
-                room.announcements.push(Announcement {
+                room.announcements.push_back(Announcement {
                     kind: Kind::Notice,
                     text: format!("-- {} {verb}{place} --\n", roll.sentence()),
                     except: roll.only(),
@@ -435,7 +466,7 @@ impl Chat {
     pub(super) fn announce_later(&mut self, room_id: RoomId, announcement: Announcement) {
         self.close_rolls(room_id);
         if let Some(room) = self.rooms.get_mut(room_id.index()) {
-            room.announcements.push(announcement);
+            room.announcements.push_back(announcement);
             self.announce_soon(room_id);
         }
     }

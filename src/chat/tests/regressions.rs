@@ -387,6 +387,67 @@ fn who_comes_and_goes_while_announcements_wait_is_told_of_in_that_order() {
 }
 
 #[test]
+fn a_line_comes_behind_the_notices_of_what_its_author_did_before() {
+    let mut world = World::new(Config { rate: None, history_messages: 0, ..Config::default() });
+    let (ann, bob) = (world.connect(), world.connect());
+    world.send(ann, "/nick ann\n/join r\n");
+    world.settle();
+    world.take(ann);
+    world.send(bob, "/nick bob\n/join r\nhello\n/leave\n/msg ann hi\n/nick rob\n/join r\n/me waves\nquit\n");
+    world.settle();
+    let heard = world.take(ann);
+    let heard: Vec<&str> =
+        heard.lines().map(|line| line.trim_start_matches("2026/11/21 10:00:00 ")).collect();
+    let expected = [
+        "-- unix#2 is now bob --",
+        "-- bob joined r --",
+        "[r] bob: hello",
+        "-- bob left r --",
+        "bob -> you: hi",
+        "-- rob joined r --",
+        "[r] * rob waves",
+        "-- rob left r --",
+    ];
+    // Two rooms are two streams: those of the room that ann is in are in their order.
+    let is_of_r = |line: &&str| line.contains(" r --") || line.contains("[r]") || line.contains("->");
+    assert_eq!(
+        heard.iter().copied().filter(is_of_r).collect::<Vec<_>>(),
+        expected.iter().copied().filter(is_of_r).collect::<Vec<_>>(),
+        "{heard:?}"
+    );
+    assert_eq!(heard.iter().filter(|line| line.contains("is now")).count(), 2, "{heard:?}");
+}
+
+#[test]
+fn a_line_waits_for_the_space_of_the_notice_before_it() {
+    // The log takes the one or the other, and a reader who is behind needs both.
+    let config = Config {
+        rate: None,
+        history_messages: 0,
+        log_bytes_max: 330,
+        line_bytes_max: 20,
+        ..Config::default()
+    };
+    let mut world = World::new(config);
+    let (ann, bob) = (world.connect(), world.connect());
+    world.settle();
+    world.take(ann);
+    let names: String = (0..20).map(|n| format!("/nick name-{n}\nline {n}\n")).collect();
+    world.send(bob, &names);
+    while !world.sockets[&bob].unread.is_empty() {
+        world.settle();
+    }
+    world.settle();
+    let heard = world.take(ann);
+    let lines: Vec<&str> = heard.lines().collect();
+    assert_eq!(lines.len(), 40, "{heard}");
+    for (n, pair) in lines.chunks(2).enumerate() {
+        assert!(pair[0].ends_with(&format!(" is now name-{n} --")), "{pair:?}");
+        assert!(pair[1].ends_with(&format!(" name-{n}: line {n}")), "{pair:?}");
+    }
+}
+
+#[test]
 fn what_the_last_one_said_who_was_too_slow_is_seen_by_a_console_that_watches() {
     let config = Config {
         slow: SlowPolicy::Close,

@@ -27,33 +27,40 @@ impl Model {
             if member.is_leaving {
                 return Ok(());
             }
+            self.apply_due_hints()?;
+            if self.is_gone(id) {
+                // What was announced before this line closed who sent it.
+                return self.count_input();
+            }
             if self.refuse_protocol(id, &bytes[done..]) {
                 let Some(member) = self.members.get_mut(&id) else { return Ok(()) };
                 let decoded = member.decoder.decode(&bytes[done..], dialect, line_bytes_max);
                 let is_line = !bytes[done..].starts_with(TLS) && matches!(decoded, Decoded::Line { .. });
-                return self.count_line(is_line);
+                return if is_line { self.count_input() } else { self.apply_due_hints() };
             }
             let Some(member) = self.members.get_mut(&id) else { return Ok(()) };
-            let is_console = member.peer == Peer::Console;
             let taken = match member.decoder.decode(&bytes[done..], dialect, line_bytes_max) {
                 Decoded::Incomplete { consumed: 0 } => {
                     let rest = bytes[done..].escape_ascii();
                     return Err(format!("I2: client {}: \"{rest}\" is taken, which is no line", id.serial()));
                 }
-                Decoded::Incomplete { consumed } => consumed,
+                Decoded::Incomplete { consumed } => {
+                    self.count_input()?;
+                    consumed
+                }
                 Decoded::Line { line, consumed } => {
                     let line = line.to_vec();
                     self.line(now, id, &line)?;
-                    self.count_line(!is_console)?;
+                    self.count_input()?;
                     consumed
                 }
                 Decoded::TooLong { consumed } => {
                     member.has_spoken = true;
-                    self.count_line(false)?;
                     let most = count(line_bytes_max as u64, "byte");
                     let text =
                         format!("that line was too long and was not sent: {most} at most (--max-line)");
                     self.tell(id, &text);
+                    self.count_input()?;
                     consumed
                 }
                 Decoded::TelnetReply(reply) => {
@@ -74,21 +81,21 @@ impl Model {
         if member.is_leaving {
             return Ok(());
         }
-        let is_console = member.peer == Peer::Console;
         let last = member.decoder.decode_last(rest).map(<[u8]>::to_vec);
+        self.apply_due_hints()?;
         if let Some(line) = last {
-            if !self.refuse_protocol(id, rest) {
+            if !self.is_gone(id) && !self.refuse_protocol(id, rest) {
                 self.line(now, id, &line)?;
             }
-            self.count_line(!is_console)?;
+            self.count_input()?;
         }
         self.leave(id, true);
         Ok(())
     }
 
-    fn count_line(&mut self, is_line: bool) -> Result<(), String> {
+    fn count_input(&mut self) -> Result<(), String> {
         self.apply_due_hints()?;
-        self.lines += u64::from(is_line);
+        self.inputs += 1;
         Ok(())
     }
 
@@ -96,17 +103,16 @@ impl Model {
     fn refuse_protocol(&mut self, id: ConnectionId, bytes: &[u8]) -> bool {
         let Some(member) = self.members.get(&id) else { return false };
         let is_tls = bytes.starts_with(TLS);
-        let hinted = self.hints.front().map(|hinted| (&hinted.hint, hinted.lines));
-        let is_refused = matches!(hinted, Some((Hint::Left(left, Reason::WrongProtocol), lines))
-            if *left == id && lines <= self.lines);
+        let hinted = self.hints.front().map(|hinted| (&hinted.hint, hinted.inputs));
+        let is_refused = matches!(hinted, Some((Hint::Left(left, Reason::WrongProtocol), inputs))
+            if *left == id && inputs <= self.inputs);
         // Who has spoken is never refused: then the hint stays, which nothing explains.
         if member.has_spoken || !is_refused {
             return false;
         }
         self.hints.pop_front();
         let what = if is_tls { "TLS; connect without it" } else { "HTTP; this is a chat server" };
-        self.tell(id, &format!("you speak {what}"));
-        self.leave(id, true);
+        self.part_with(id, &format!("you speak {what}"), true);
         true
     }
 
@@ -140,8 +146,7 @@ impl Model {
     }
 
     fn quit(&mut self, id: ConnectionId) {
-        self.tell_politely(id, "bye");
-        self.leave(id, true);
+        self.part_politely(id, "bye");
     }
 
     fn command(&mut self, now: Now, id: ConnectionId, line: &str) -> Result<(), String> {
@@ -280,13 +285,7 @@ impl Model {
             None => self.tell(id, "all rooms are taken (--max-rooms); join one of /rooms"),
             Some(room) => {
                 self.tell(id, &format!("you speak in {name} now; /leave goes back"));
-                let hinted = self.hints.front();
-                if hinted.is_some_and(|hinted| {
-                    hinted.lines <= self.lines && hinted.hint == Hint::Rolled(name.into())
-                }) {
-                    self.hints.pop_front();
-                    self.close_rolls(room)?;
-                }
+                self.apply_due_hints()?;
                 self.enter(id, room);
             }
         }
@@ -407,8 +406,7 @@ impl Model {
                 {
                     self.hints.pop_front();
                     let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-                    self.tell(id, &format!("the operator closed your connection{why}"));
-                    self.leave(id, true);
+                    self.part_with(id, &format!("the operator closed your connection{why}"), true);
                 }
             }
             _ => {}

@@ -39,12 +39,16 @@ pub(super) struct Model {
     members: BTreeMap<ConnectionId, Member>,
     slots: BTreeMap<usize, ConnectionId>,
     hints: VecDeque<Hinted>,
-    /// Lines of clients, and records of rooms: what a hint's place is counted by.
-    lines: u64,
+    /// Inputs, and records of rooms: what a hint's place is counted by.
+    inputs: u64,
     records: u64,
     keys: u64,
     is_stopping: bool,
     last_announced: Option<usize>,
+    /// A hint is being applied.
+    is_applying: bool,
+    /// What did not hold where no result is returned.
+    fault: Option<String>,
     /// Messages that gaps told of, to those who are gone.
     told: u64,
     /// Everyone who is gone got all of it.
@@ -83,11 +87,13 @@ impl Model {
             members: BTreeMap::new(),
             slots: BTreeMap::new(),
             hints: VecDeque::new(),
-            lines: 0,
+            inputs: 0,
             records: 0,
             keys: 0,
             is_stopping: false,
             last_announced: None,
+            is_applying: false,
+            fault: None,
             told: 0,
             is_exact: true,
         }
@@ -109,7 +115,6 @@ impl Model {
             Seen::Consumed { id, bytes } => self.consume(now, *id, bytes)?,
             Seen::Ended { id, rest } => self.end(now, *id, rest)?,
             Seen::Signal => self.stop()?,
-            Seen::Turn => self.announce()?,
             Seen::Wrote { slot, bytes } => return self.wrote(*slot, bytes),
             Seen::Released { slot, is_aborted, is_reset } => {
                 if let Some(member) = self.slots.get(slot).and_then(|id| self.members.get_mut(id)) {
@@ -118,9 +123,12 @@ impl Model {
                 return Ok(());
             }
             Seen::Closed { id, reason } => self.close(*id, *reason)?,
-            Seen::Refused { .. } | Seen::Timeout | Seen::Flushed => {}
+            Seen::Refused { .. } | Seen::Timeout | Seen::Turn | Seen::Flushed => {}
         }
         self.apply_all_hints()?;
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
         match self.hints.pop_front() {
             Some(hinted) => Err(format!("I2: the server did what nobody asked for: {:?}", hinted.hint)),
             None => Ok(()),
@@ -290,20 +298,26 @@ impl Model {
         if self.is_stopping {
             return Ok(());
         }
-        self.announce()?;
+        self.apply_all_hints()?;
         self.is_stopping = true;
         let ids: Vec<ConnectionId> = self.members.keys().copied().collect();
         for id in ids {
             let member = &self.members[&id];
             if member.peer != Peer::Console && !member.is_leaving {
-                self.tell_politely(id, "the server is closing");
+                self.part_politely(id, "the server is closing");
+            } else {
+                self.leave(id, true);
             }
-            self.leave(id, true);
         }
         Ok(())
     }
 
     // ---- what is said ----
+
+    /// Whether it leaves, or left.
+    fn is_gone(&self, id: ConnectionId) -> bool {
+        self.members.get(&id).is_none_or(|member| member.is_leaving)
+    }
 
     fn name(&self, id: ConnectionId) -> String {
         let member = self.members.get(&id);
@@ -315,13 +329,44 @@ impl Model {
         }
     }
 
-    /// Adds something for one member alone, in its place among what its room said.
+    /// Adds something for one member alone, in its place among what its room said and is about to announce (I4).
     fn push(&mut self, id: ConnectionId, item: impl Fn(reader::Due) -> Item) {
+        if let Err(fault) = self.apply_due_hints() {
+            self.fault.get_or_insert(fault);
+        }
         let Some(member) = self.members.get_mut(&id) else { return };
-        let due = member.rooms.last().map(|(room, key)| (*key, self.rooms[*room].records.len()));
+        let due = member.rooms.last().map(|(room, key)| (*key, self.rooms[*room].next_said()));
+        if let Some((room, _)) = member.rooms.last()
+            && member.peer != Peer::Console
+            && self.rooms[*room].has_untold_moves()
+        {
+            let (serial, room) = (id.serial(), &self.rooms[*room].name);
+            self.fault
+                .get_or_insert(format!("I4: client {serial} has a reply before who came and went in {room}"));
+        }
         member.waiting_bytes_max += item(due).bytes_max();
         for reader in &mut member.readers {
             reader.queue.push_back(item(due));
+        }
+    }
+
+    /// Says goodbye to somebody, who leaves, with or without what is still due.
+    fn part_with(&mut self, id: ConnectionId, words: &str, is_due: bool) {
+        let bytes: Rc<[u8]> = format!("-- {words} --\n").into_bytes().into();
+        if let Some(member) = self.members.get_mut(&id) {
+            let due = member.rooms.last().map(|(room, key)| (*key, self.rooms[*room].records.len()));
+            for reader in &mut member.readers {
+                reader.queue.push_back(Item::Text { due, bytes: Rc::clone(&bytes) });
+            }
+        }
+        self.leave(id, is_due);
+    }
+
+    fn part_politely(&mut self, id: ConnectionId, words: &str) {
+        if self.config.is_raw() {
+            self.leave(id, true);
+        } else {
+            self.part_with(id, words, true);
         }
     }
 
@@ -350,6 +395,17 @@ impl Model {
             .is_ok_and(|text| text.chars().all(|character| !character.is_control() || character == '\t'));
         if !self.config.is_raw() && !is_clean {
             return Err(format!("I14: \"{}\" is said by client {}", text.escape_ascii(), id.serial()));
+        }
+        self.apply_due_hints()?;
+        if self.is_gone(id) {
+            // What was announced before closed the slow.
+            return Ok(());
+        }
+        if !self.rooms[room].is_silent() {
+            let (serial, room) = (id.serial(), &self.rooms[room].name);
+            return Err(format!(
+                "I4: client {serial} says something in {room} before what is announced there"
+            ));
         }
         let name = self.name(id);
         let tag = self.rooms[room].tag.clone();
@@ -401,17 +457,38 @@ impl Model {
 
     // ---- what only the server knows ----
 
-    /// Who joined and left is said, with what else was to be announced, as far as there is space.
-    fn announce(&mut self) -> Result<(), String> {
-        loop {
-            self.apply_all_hints()?;
-            match self.hints.front().map(|hinted| hinted.hint.clone()) {
-                Some(Hint::Rolled(name)) => {
+    /// Applies the hints that are due by now, in the middle of what was consumed.
+    fn apply_due_hints(&mut self) -> Result<(), String> {
+        self.apply_hints(false)
+    }
+
+    /// Applies all that come before what needs more than a hint.
+    fn apply_all_hints(&mut self) -> Result<(), String> {
+        self.apply_hints(true)
+    }
+
+    fn apply_hints(&mut self, are_all_due: bool) -> Result<(), String> {
+        if std::mem::replace(&mut self.is_applying, true) {
+            // What a hint makes the server reply comes before the next hint.
+            return Ok(());
+        }
+        let result = self.apply_each_hint(are_all_due);
+        self.is_applying = false;
+        result
+    }
+
+    fn apply_each_hint(&mut self, are_all_due: bool) -> Result<(), String> {
+        while let Some(Hinted { inputs, records, hint }) = self.hints.front() {
+            if !are_all_due && (*inputs > self.inputs || *records > self.records) {
+                return Ok(());
+            }
+            match hint.clone() {
+                Hint::Rolled(name) => {
                     if let Some(room) = self.room_named(&name) {
                         self.close_rolls(room)?;
                     }
                 }
-                Some(Hint::Announced(name, bytes)) => {
+                Hint::Announced(name, bytes) => {
                     let room = self.room_named(&name);
                     let record = room.and_then(|room| self.rooms[room].announced(&bytes));
                     let (Some(room), Some(record)) = (room, record) else {
@@ -421,33 +498,11 @@ impl Model {
                     self.append(room, record);
                     self.last_announced = Some(room);
                 }
-                Some(Hint::NotSkipped) => {
+                Hint::NotSkipped => {
                     if let Some(room) = self.last_announced {
                         self.rooms[room].is_for_all();
                     }
                 }
-                _ => return Ok(()),
-            }
-            self.hints.pop_front();
-        }
-    }
-
-    /// Applies the hints that are due by now, in the middle of what was consumed.
-    fn apply_due_hints(&mut self) -> Result<(), String> {
-        self.apply_hints(self.lines, self.records)
-    }
-
-    /// Applies all that come before what needs more than a hint.
-    fn apply_all_hints(&mut self) -> Result<(), String> {
-        self.apply_hints(u64::MAX, u64::MAX)
-    }
-
-    fn apply_hints(&mut self, lines_max: u64, records_max: u64) -> Result<(), String> {
-        while let Some(Hinted { lines, records: at, hint }) = self.hints.front() {
-            if *lines > lines_max || *at > records_max {
-                return Ok(());
-            }
-            match hint.clone() {
                 Hint::Forgot(name) => {
                     let Some(room) = self.room_named(&name) else {
                         return Err(format!("I12: room {name} is forgotten, and there was none"));
@@ -474,8 +529,7 @@ impl Model {
                 Hint::Left(id, Reason::Idle) => {
                     let idle = self.config.idle_max.unwrap_or_default().as_secs();
                     let text = if idle < 60 { format!("{idle} s") } else { format!("{} min", idle / 60) };
-                    self.tell(id, &format!("you said nothing for {text}: closing"));
-                    self.leave(id, true);
+                    self.part_with(id, &format!("you said nothing for {text}: closing"), true);
                 }
                 _ => return Ok(()),
             }
@@ -489,8 +543,7 @@ impl Model {
             return Err(format!("I1: client {} is closed as too slow, which is not the policy", id.serial()));
         }
         self.drop_logs(id);
-        self.tell(id, "you read too slowly: closing (--slow)");
-        self.leave(id, false);
+        self.part_with(id, "you read too slowly: closing (--slow)", false);
         Ok(())
     }
 

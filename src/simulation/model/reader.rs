@@ -128,7 +128,8 @@ impl Reader {
     /// What was not read until now stays due, or is forgiven.
     pub(super) fn leave(&mut self, key: u64, left: &Room, is_due: bool) {
         let Some(place) = self.places.iter_mut().find(|place| place.key == key) else { return };
-        place.until = Some(left.records.len());
+        let until = left.records.len();
+        place.until = Some(until);
         place.is_forgiven = !is_due;
         // Nothing before these is left to be read: the gap may be told behind them.
         let ways = |item: &mut Item| match item {
@@ -140,6 +141,12 @@ impl Reader {
             for item in ways.iter_mut().flatten().chain([&mut *item]) {
                 if let Item::Text { due, .. } | Item::Shaped { due, .. } = item {
                     due.take_if(|(due_key, from)| *due_key == key && *from <= left.base);
+                    // What was about to be announced is not for who left.
+                    if let Some((due_key, from)) = due
+                        && *due_key == key
+                    {
+                        *from = until.min(*from);
+                    }
                 }
             }
             if let Item::Choice(taken) = item {

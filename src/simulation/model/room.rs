@@ -187,6 +187,16 @@ impl Room {
         self.announcements.pop_front().filter(|first| *first.bytes == *bytes)
     }
 
+    /// The index that a record would have that is said now: behind all that is to be announced.
+    pub(super) fn next_said(&self) -> usize {
+        self.records.len() + self.announcements.len()
+    }
+
+    /// Whether somebody came or went, and that is not among the announcements yet, which do not wait either.
+    pub(super) fn has_untold_moves(&self) -> bool {
+        self.announcements.is_empty() && !(self.joined.is_empty() && self.left.is_empty())
+    }
+
     /// Whether nothing is left to be announced.
     pub(super) fn is_silent(&self) -> bool {
         self.announcements.is_empty() && self.joined.is_empty() && self.left.is_empty()
