@@ -67,6 +67,10 @@ pub(crate) enum Sabotage {
     SayBeforeNotices,
     /// The chat: a reply comes before what was to be announced before it.
     ReplyBeforeNotices,
+    /// The chat: who only connected is told of as there.
+    TellOfListener,
+    /// The chat: of somebody whose joining was not told, the leave is.
+    TellUntoldLeave,
     /// The chat: everyone has a limit of one more line than the longest.
     LineTooLong,
     /// The receiver: a file gets its name whatever hash follows it.
@@ -107,7 +111,7 @@ pub(crate) enum Sabotage {
 #[cfg(test)]
 impl Sabotage {
     /// Those of the loop and of the chat.
-    pub(crate) const ALL: [Sabotage; 32] = [
+    pub(crate) const ALL: [Sabotage; 34] = [
         Sabotage::ForgetNewcomers,
         Sabotage::ForgetPending,
         Sabotage::ForgetAcceptRetry,
@@ -139,6 +143,8 @@ impl Sabotage {
         Sabotage::MergeRolls,
         Sabotage::SayBeforeNotices,
         Sabotage::ReplyBeforeNotices,
+        Sabotage::TellOfListener,
+        Sabotage::TellUntoldLeave,
         Sabotage::LineTooLong,
     ];
 

@@ -28,6 +28,8 @@ pub(crate) enum Hint {
     Renamed(ConnectionId, Box<str>),
     /// A session that leaves is not waited for: what it had not read of the rooms is dropped.
     Dropped(ConnectionId),
+    /// Who only listened said or asked for something.
+    Arrived(ConnectionId),
     /// A session leaves.
     Left(ConnectionId, Reason),
 }
@@ -203,6 +205,11 @@ impl Chat {
         let watchers = room.members().iter().filter_map(|slot| self.sessions.at(*slot as usize));
         if watchers.filter(|session| session.is_console()).count() != room.watchers {
             return Err(format!("I12: room {} has {} watchers, so it says", room.name, room.watchers));
+        }
+        let members = room.members().iter().filter_map(|slot| self.sessions.at(*slot as usize));
+        let listeners = members.filter(|session| !session.is_console() && !session.is_present).count();
+        if listeners != room.listeners {
+            return Err(format!("I12: room {} has {} listeners, so it says", room.name, room.listeners));
         }
         if (room.flush == Flush::Queued) != self.walking.contains(&room.id) {
             return Err(format!("I10: room {} is {:?}, and the walks do not agree", room.name, room.flush));

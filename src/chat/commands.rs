@@ -13,6 +13,7 @@ use super::names::NameError;
 use super::outbox::Span;
 use super::render;
 use super::room::Announcement;
+use super::room_id::RoomId;
 use super::session::Session;
 use super::{Chat, FIRST_ROOM};
 
@@ -23,26 +24,52 @@ struct Command {
     help: &'static str,
     /// What it takes from the client's `--rate`.
     cost_lines: u32,
+    /// Whether who only listened is a member from then on. What is said sees to that itself, and a nick once it
+    /// is given, so that the others are told the new name alone; who leaves was never there.
+    makes_present: bool,
     /// Called with what follows the name, trimmed; it is not empty where `arguments` demands one.
     run: fn(&mut Chat, Now, ConnectionId, &str) -> Flow,
 }
 
 const COMMANDS: [Command; 12] = [
-    Command { name: "help", arguments: "", help: "this page", cost_lines: 1, run: Chat::help },
+    Command {
+        name: "help",
+        arguments: "",
+        help: "this page",
+        cost_lines: 1,
+        makes_present: true,
+        run: Chat::help,
+    },
     Command {
         name: "nick",
         arguments: "NAME",
         help: "be called NAME",
         cost_lines: MEMBERSHIP_COST_LINES,
+        makes_present: false,
         run: Chat::nick,
     },
-    Command { name: "me", arguments: "TEXT", help: "say what you do", cost_lines: 0, run: Chat::me },
-    Command { name: "who", arguments: "", help: "who is in the room", cost_lines: 1, run: Chat::who },
+    Command {
+        name: "me",
+        arguments: "TEXT",
+        help: "say what you do",
+        cost_lines: 0,
+        makes_present: false,
+        run: Chat::me,
+    },
+    Command {
+        name: "who",
+        arguments: "",
+        help: "who is in the room",
+        cost_lines: 1,
+        makes_present: true,
+        run: Chat::who,
+    },
     Command {
         name: "join",
         arguments: "ROOM",
         help: "enter a room, or return to it",
         cost_lines: MEMBERSHIP_COST_LINES,
+        makes_present: true,
         run: Chat::join,
     },
     Command {
@@ -50,14 +77,23 @@ const COMMANDS: [Command; 12] = [
         arguments: "",
         help: "leave the room you speak in",
         cost_lines: MEMBERSHIP_COST_LINES,
+        makes_present: true,
         run: Chat::leave_current,
     },
-    Command { name: "rooms", arguments: "", help: "all rooms", cost_lines: 1, run: Chat::rooms },
+    Command {
+        name: "rooms",
+        arguments: "",
+        help: "all rooms",
+        cost_lines: 1,
+        makes_present: true,
+        run: Chat::rooms,
+    },
     Command {
         name: "msg",
         arguments: "NAME TEXT",
         help: "tell one person alone",
         cost_lines: 1,
+        makes_present: true,
         run: Chat::msg,
     },
     Command {
@@ -65,6 +101,7 @@ const COMMANDS: [Command; 12] = [
         arguments: "[N]",
         help: "the last messages again",
         cost_lines: HISTORY_COST_LINES,
+        makes_present: true,
         run: Chat::last,
     },
     Command {
@@ -72,10 +109,25 @@ const COMMANDS: [Command; 12] = [
         arguments: "",
         help: "who is behind, by how much",
         cost_lines: 1,
+        makes_present: true,
         run: Chat::lag_report,
     },
-    Command { name: "ping", arguments: "", help: "is the server there?", cost_lines: 1, run: Chat::ping },
-    Command { name: "quit", arguments: "", help: "leave", cost_lines: 0, run: Chat::quit_command },
+    Command {
+        name: "ping",
+        arguments: "",
+        help: "is the server there?",
+        cost_lines: 1,
+        makes_present: true,
+        run: Chat::ping,
+    },
+    Command {
+        name: "quit",
+        arguments: "",
+        help: "leave",
+        cost_lines: 0,
+        makes_present: false,
+        run: Chat::quit_command,
+    },
 ];
 
 impl Chat {
@@ -106,6 +158,9 @@ impl Chat {
         if !is_complete {
             self.tell(id, &format!("usage: /{} {}", command.name, command.arguments));
             return Flow::Done;
+        }
+        if command.makes_present {
+            self.arrive(id);
         }
         let flow = (command.run)(self, now, id, rest);
         if let (Flow::Wait, Some(session), Some(paid)) = (flow, self.sessions.get_mut(id), paid_before) {
@@ -171,17 +226,24 @@ impl Chat {
         let Some(session) = self.sessions.get_mut(id) else { return Flow::Done };
         session.extras_mut().nick = Some(name.into());
         self.named = None;
-        let rooms: Vec<_> = session.memberships().map(|membership| membership.room).collect();
+        let is_new = !session.is_present;
+        let told: Vec<RoomId> =
+            session.memberships().filter(|membership| membership.is_told).map(|m| m.room).collect();
         self.journal.renamed(now, id, &before, name);
         #[cfg(any(test, feature = "simulation"))]
         self.hint(super::Hint::Renamed(id, name.into()));
-        self.tell(id, &format!("you are now {name}"));
-        for room in rooms {
-            let people = self.rooms.get(room.index()).map_or(0, |room| room.people());
-            if self.config.announces_to(people) {
-                let text = format!("-- {before} is now {name} --\n");
-                self.announce_later(room, Announcement { kind: Kind::Notice, text, except: Some(id) });
-            }
+        let words = format!("-- you are now {name} --\n");
+        if is_new {
+            // Those who take their first names in one turn join in one line, which no reply must divide.
+            let due = self.place_behind_announcements(id);
+            self.reply_at(due, id, &words);
+            self.arrive(id);
+        } else {
+            self.reply(id, &words);
+        }
+        for room in told {
+            let text = format!("-- {before} is now {name} --\n");
+            self.announce_later(room, Announcement { kind: Kind::Notice, text, except: Some(id) });
         }
         Flow::Done
     }
@@ -197,14 +259,18 @@ impl Chat {
         };
         let people = room.members().iter().filter_map(|slot| self.sessions.at(*slot as usize));
         let mut names: Vec<String> = people
-            .filter(|session| !session.is_console())
+            .filter(|session| session.is_present)
             .take(limits::LISTED_MAX)
             .map(ToString::to_string)
             .collect();
         names.sort_unstable();
         let others = room.people() - names.len();
         let more = others_than_listed(&mut self.counters.limits_met, others);
-        let text = format!("{} in {}: {}{more}", room.people(), room.name, names.join(", "));
+        let listening = match room.listeners {
+            0 => String::new(),
+            listeners => format!("; {listeners} listening"),
+        };
+        let text = format!("{} in {}: {}{more}{listening}", room.people(), room.name, names.join(", "));
         self.tell(id, &text);
         Flow::Done
     }

@@ -164,13 +164,15 @@ impl Chat {
     }
 
     fn reply_rooms(&mut self, console: ConnectionId) {
-        let mut rows = vec![["room", "members", "behind", "messages", "memory"].map(String::from).to_vec()];
+        let mut rows =
+            vec![["room", "members", "listening", "behind", "messages", "memory"].map(String::from).to_vec()];
         let mut rooms: Vec<_> = self.rooms.iter().map(|(_, room)| room).collect();
         rooms.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         for room in rooms {
             rows.push(vec![
                 room.name.to_string(),
                 room.people().to_string(),
+                room.listeners.to_string(),
                 room.lagging().len().to_string(),
                 room.log.end().messages.to_string(),
                 render::bytes(room.log.capacity_bytes() as u64),

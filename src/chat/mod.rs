@@ -405,6 +405,9 @@ impl Engine for Chat {
             }
         }
         self.enter(id, self.first_room);
+        if sabotaged!(TellOfListener) {
+            self.arrive(id);
+        }
     }
 
     fn handle_bytes(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) -> usize {

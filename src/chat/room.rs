@@ -55,6 +55,8 @@ pub struct Room {
     pins: BTreeMap<ConnectionId, usize>,
     /// Consoles that watch: members that people do not see.
     pub watchers: usize,
+    /// Members who only listen so far.
+    pub listeners: usize,
     /// It is in the `announcing` list.
     pub is_announcing: bool,
     /// When its last member left.
@@ -96,6 +98,7 @@ impl Room {
             wait: None,
             pins: BTreeMap::new(),
             watchers: 0,
+            listeners: 0,
             empty_since: Moment::START,
             is_announcing: false,
             members: Vec::new(),
@@ -122,6 +125,12 @@ impl Room {
     /// Members that people see.
     #[must_use]
     pub fn people(&self) -> usize {
+        self.readers() - self.listeners
+    }
+
+    /// Clients who get what is said: the people, and those who only listen.
+    #[must_use]
+    pub fn readers(&self) -> usize {
         self.members.len() - self.watchers
     }
 

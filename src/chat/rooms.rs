@@ -43,14 +43,49 @@ impl Chat {
         }
         let index = room.add(id, &mut self.sessions);
         let Some(session) = self.sessions.get_mut(id) else { return };
-        session.enter(Membership { room: room_id, index, cursor: end });
+        session.enter(Membership { room: room_id, index, cursor: end, is_told: false });
         if is_watcher {
             room.watchers += 1;
+        } else if session.is_present {
+            self.announce_joining(id, room_id);
         } else {
-            room.rolls.join(id, &session);
-            self.announce_soon(room_id);
+            room.listeners += 1;
         }
         self.make_ready(id);
+    }
+
+    /// Makes who only listened so far a member of its rooms that the others see.
+    pub(super) fn arrive(&mut self, id: ConnectionId) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        if std::mem::replace(&mut session.is_present, true) {
+            return;
+        }
+        #[cfg(any(test, feature = "simulation"))]
+        self.hint(super::Hint::Arrived(id));
+        let Some(session) = self.sessions.get(id) else { return };
+        let rooms: Vec<RoomId> = session.memberships().map(|membership| membership.room).collect();
+        for room_id in rooms {
+            if let Some(room) = self.rooms.get_mut(room_id.index()) {
+                room.listeners -= 1;
+                self.announce_joining(id, room_id);
+            }
+        }
+    }
+
+    /// Has a room told that the session joined, where joins are told.
+    fn announce_joining(&mut self, id: ConnectionId, room_id: RoomId) {
+        let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let readers = room.readers();
+        if self.config.announces_to(readers) {
+            room.rolls.join(id, &session);
+            if let Some(membership) = session.membership_mut(room_id) {
+                membership.is_told = true;
+            }
+            self.announce_soon(room_id);
+        } else if self.config.notices && readers > self.config.notice_members_max {
+            self.counters.limits_met.count(Limit::NoticeMembers);
+        }
     }
 
     /// The same for who asked for it, who may have left the room a moment ago: that is said first.
@@ -72,7 +107,7 @@ impl Chat {
     pub(super) fn leave_room(&mut self, now: Now, id: ConnectionId, room_id: RoomId, keeps_unread: bool) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let Some(membership) = session.remove(room_id) else { return };
-        let is_watcher = session.is_console();
+        let (is_watcher, is_present) = (session.is_console(), session.is_present);
         let name = session.to_string();
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
         room.remove(membership.index, &mut self.sessions);
@@ -88,14 +123,16 @@ impl Chat {
         }
         if is_watcher {
             room.watchers -= 1;
-        } else {
+        } else if !is_present {
+            room.listeners -= 1;
+        } else if membership.is_told || sabotaged!(TellUntoldLeave) {
             room.rolls.leave(id, name);
         }
         room.waiting.retain(|waiting| *waiting != id);
         if room.waiting.is_empty() {
             room.wait = None;
         }
-        if !is_watcher {
+        if membership.is_told || sabotaged!(TellUntoldLeave) {
             self.announce_soon(room_id);
         }
         self.make_ready(id);
@@ -131,7 +168,7 @@ impl Chat {
                 .rooms
                 .iter()
                 .map(|(_, room)| room)
-                .filter(|room| room.people() == 0 && !room.is_pinned() && room.id != self.first_room)
+                .filter(|room| room.readers() == 0 && !room.is_pinned() && room.id != self.first_room)
                 .min_by_key(|room| (room.empty_since, room.id))
                 .map(|room| room.id);
             match forgotten {
@@ -158,6 +195,8 @@ impl Chat {
         text: &[u8],
         is_action: bool,
     ) -> Flow {
+        // Its joining is the first of the notices.
+        self.arrive(id);
         if !sabotaged!(SayBeforeNotices) && !self.announce_in(now, room_id) {
             return self.wait_for_room(id, room_id);
         }
@@ -375,8 +414,8 @@ impl Chat {
         }
     }
 
-    /// The place of a reply that is caused now: behind all that the session's current room said, and behind what
-    /// it is about to announce, because that happened before. `None`: it is in no room.
+    /// The place of a reply that is caused now: behind all that the session's current room said, and behind who
+    /// came and went before. `None`: it is in no room.
     pub(super) fn place_of_reply(&mut self, id: ConnectionId) -> Option<(RoomId, u64)> {
         let session = self.sessions.get(id)?;
         let room_id = session.current.as_ref()?.room;
@@ -390,6 +429,12 @@ impl Chat {
             #[cfg(any(test, feature = "simulation"))]
             self.hint_of(room_id, super::Hint::Rolled);
         }
+        self.place_behind_announcements(id)
+    }
+
+    /// The place behind all that the session's current room said, and waits to be announced there.
+    pub(super) fn place_behind_announcements(&self, id: ConnectionId) -> Option<(RoomId, u64)> {
+        let room_id = self.sessions.get(id)?.current.as_ref()?.room;
         let room = self.rooms.get(room_id.index())?;
         let announced: usize = room.announcements.iter().map(|waiting| waiting.text.len()).sum();
         Some((room_id, room.log.end().offset + announced as u64))
@@ -444,14 +489,9 @@ impl Chat {
     /// Turns who joined and who left so far into announcements, so that what comes next comes after.
     fn close_rolls(&mut self, room_id: RoomId) {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
-        let people = room.people();
-        let is_told = !self.is_stopping && self.config.announces_to(people);
-        let is_too_many = self.config.notices && people > self.config.notice_members_max;
+        let is_told = !self.is_stopping && room.readers() > 0;
         let place = if room_id == self.first_room { String::new() } else { format!(" {}", room.name) };
         for (roll, verb) in std::mem::take(&mut room.rolls).in_order() {
-            if is_too_many {
-                self.counters.limits_met.count(Limit::NoticeMembers);
-            }
             if is_told {
                 room.announcements.push_back(Announcement {
                     kind: Kind::Notice,
@@ -484,7 +524,7 @@ impl Chat {
     /// A room without members keeps its history and nothing else; without a history, it goes.
     pub(super) fn retire_if_empty(&mut self, now: Moment, room_id: RoomId) {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
-        if room.people() > 0 || room.is_pinned() {
+        if room.readers() > 0 || room.is_pinned() {
             return;
         }
         room.empty_since = now;

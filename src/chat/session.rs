@@ -26,6 +26,8 @@ pub struct Membership {
     pub index: u32,
     /// What of the room's log was written to the socket, or put aside for it.
     pub cursor: Cursor,
+    /// The room was told that it joined, and so will be told of its new names, and that it left.
+    pub is_told: bool,
 }
 
 /// Why a session's input waits.
@@ -60,6 +62,9 @@ pub struct Session {
     pub is_lagging: bool,
     /// It sent a line that has something in it.
     pub has_spoken: bool,
+    /// It said or asked for something, or took a nick: until then it only listens, and is no member to the
+    /// others. A health check or a browser never is.
+    pub is_present: bool,
     /// Empty lines that it has not paid for yet.
     pub empty_lines: u8,
     /// The operator's console that sees the chat.
@@ -109,6 +114,7 @@ impl Session {
             is_ready: false,
             is_lagging: false,
             has_spoken: false,
+            is_present: false,
             empty_lines: 0,
             is_watching: false,
             current: None,
@@ -347,7 +353,7 @@ mod tests {
     }
 
     fn membership(room: usize) -> Membership {
-        Membership { room: RoomId::new(room), index: 0, cursor: Cursor::default() }
+        Membership { room: RoomId::new(room), index: 0, cursor: Cursor::default(), is_told: false }
     }
 
     #[test]

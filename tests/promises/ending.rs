@@ -43,7 +43,8 @@ fn p15_two_thousand_who_reset_in_one_turn_take_nobody_along() {
     let script = "ulimit -s 512; exec \"$@\"";
     let mut server = Server::spawn(shell(script, &["--history", "0", "--notice-members", "10000"]));
     let mut ann = server.join_as("ann");
-    let crowd: Vec<Client> = server.in_one_turn(|| (0..2000).map(|_| server.connect()).collect());
+    let mut crowd: Vec<Client> = server.in_one_turn(|| (0..2000).map(|_| server.connect()).collect());
+    crowd.iter_mut().for_each(|member| member.say("/ping"));
     ann.ask_until("/who", "-- 2001 in lobby");
     server.in_one_turn(|| crowd.into_iter().for_each(Client::reset));
     ann.ask_until("/who", "-- 1 in lobby");

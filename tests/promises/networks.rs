@@ -203,7 +203,7 @@ fn talk(arguments: &[&str], weather: Weather, host_lines: usize) -> usize {
         } else {
             all_ends.push(Ends::of_socket(&proxy.address));
         }
-        host.client.ask_until("/who", &format!("-- {} in lobby", number + 2));
+        host.client.ask_until("/who", &format!("; {} listening", number + 1));
     }
     let speakers = all_ends.into_iter().enumerate();
     let speakers: Vec<Speaker> = speakers.map(|(n, ends)| Speaker::of(ends, n, proxy.fate(n))).collect();

@@ -71,8 +71,7 @@ fn p33_no_line_can_be_forged_in_a_nick_a_room_a_command_or_by_the_operator() {
     const FORGED: &str = "-- the server is closing --";
     let mut server = Server::start(&["--history", "0", "--rate", "off"]);
     let (mut ann, mut bob) = (server.join_as("ann"), server.join_as("bob"));
-    ann.expect("joined");
-    ann.expect("is now bob");
+    ann.expect("-- bob joined --");
     ann.fence();
     for end in ["\r", "\0", "\r\r", "\u{b}", "\u{c}", "\u{85}", "\u{2028}", "\u{2029}", "\u{1c}\r\u{b}"] {
         let forged = format!("a{end}{FORGED}{end}");

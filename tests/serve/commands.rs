@@ -41,10 +41,8 @@ fn a_nick_is_shown_from_then_on_and_told_to_the_others() {
     let server = Server::start(&["--history", "0"]);
     let mut ann = server.join();
     let mut bob = server.join();
-    let address = bob.name.clone();
-    ann.expect(&format!("-- {address} joined --"));
     bob.nick("bob");
-    ann.expect(&format!("-- {address} is now bob --"));
+    ann.expect("-- bob joined --");
     bob.nick("bert");
     ann.expect("-- bob is now bert --");
     bob.say("hello");
@@ -225,9 +223,11 @@ fn last_repeats_the_last_messages_and_no_notices() {
     for number in 0..30 {
         ann.echo(&number.to_string());
     }
-    drop(server.join());
-    ann.until(" joined --");
-    ann.until(" left --");
+    let mut bob = server.join();
+    bob.say("/nick bob");
+    ann.until("-- bob joined --");
+    bob.say("quit");
+    ann.until("-- bob left --");
     assert_eq!(ann.ask("/last 3"), "-- the last 3 messages --");
     for number in 27..30 {
         assert_eq!(untimed(&ann.line()), format!("ann: {number}"));

@@ -13,7 +13,7 @@ fn one_more_than_max_clients_is_told_and_closed() {
     // The others are not disturbed, and a place that is free is given away.
     assert!(members[0].fence().is_empty());
     members.remove(1).say("quit");
-    members[0].ask_until("/who", "-- 2");
+    members[0].ask_until("/who", "; 1 listening");
     let until = Instant::now() + Duration::from_secs(20);
     while !server.connect().line().contains("you are") {
         assert!(Instant::now() < until, "the place was never given away");
@@ -187,7 +187,8 @@ fn who_is_silent_for_idle_is_told_and_closed() {
     let began = Instant::now();
     let mut ann = server.join();
     // What bob says keeps bob here, not ann.
-    bob.ask_until("/who", "-- 1 in lobby");
+    let alone = format!("-- 1 in lobby: {} --", bob.name);
+    bob.ask_until("/who", &alone);
     assert!(began.elapsed() >= Duration::from_millis(990), "{:?}", began.elapsed());
     assert_eq!(ann.rest_lines(), ["-- you said nothing for 1 s: closing --"]);
 }

@@ -25,67 +25,80 @@ fn joins_and_leaves_are_told_to_the_others_alone() {
     let server = Server::start(&[]);
     let mut ann = server.join_as("ann");
     let mut bob = server.join();
-    ann.expect(&format!("-- {} joined --", bob.name));
     bob.nick("bob");
-    ann.expect("is now bob");
+    assert_eq!(ann.line(), "-- bob joined --");
     bob.say("quit");
     assert_eq!(bob.rest_lines(), ["-- bye --"]);
     assert_eq!(ann.line(), "-- bob left --");
 }
 
-/// A busy kernel may deliver what was sent at once in two parts, between which there is a turn of the server:
-/// there are some tries.
-const TRIES: usize = 5;
-
-/// So many come in one turn and are greeted. Returns them, and the lines in which `ann` is told of it.
-fn come_together(server: &Server, ann: &mut Client, newcomers: usize) -> (Vec<Client>, Vec<String>) {
-    let crowd: Vec<Client> = server.in_one_turn(|| (0..newcomers).map(|_| server.connect()).collect());
-    let crowd = crowd.into_iter().map(Client::greeted).collect();
-    (crowd, ann.fence())
+#[test]
+fn a_line_comes_behind_the_notices_of_what_its_author_did_before() {
+    let server = Server::start(&["--history", "0"]);
+    let mut ann = server.join_as("ann");
+    ann.ask("/join dev");
+    let mut ci = server.join();
+    ci.send("hello\n/nick ci\nhello again\n/join dev\nhello dev\n/msg ann psst\nquit\n");
+    let address = ci.name.clone();
+    ci.rest();
+    let mut heard = ann.until("-- ci left dev --");
+    heard.extend(ann.fence());
+    let words = |line: &String| if line.starts_with("--") { line.clone() } else { untimed(line) };
+    let (of_dev, of_lobby): (Vec<String>, Vec<String>) =
+        heard.iter().map(words).partition(|line| line.contains("dev") || line.contains("->"));
+    let joined = format!("-- {address} joined --");
+    let (said, renamed) = (format!("{address}: hello"), format!("-- {address} is now ci --"));
+    assert_eq!(of_lobby, [&joined, &said, &renamed, "ci: hello again", "-- ci left --"]);
+    assert_eq!(
+        of_dev,
+        ["-- ci joined dev --", "[dev] ci: hello dev", "ci -> you: psst", "-- ci left dev --"]
+    );
 }
 
-/// They go in one turn. Returns the lines in which `ann`, who is alone then, is told of it.
-fn go_together(server: &Server, ann: &mut Client, crowd: Vec<Client>) -> Vec<String> {
+#[test]
+fn who_only_connects_is_told_of_to_nobody() {
+    let mut server = Server::start(&[]);
+    let mut ann = server.join_as("ann");
+    // As a health check, a browser, a scanner and a follower do.
+    for said in ["", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\x16\x03\x01\0\x05hello", "\r\n", "quit\n"] {
+        let mut visitor = server.connect();
+        visitor.send(said);
+        visitor.half_close();
+        visitor.rest();
+        server.log().until(" left: ");
+    }
+    assert!(ann.fence().is_empty());
+    let mut follower = server.join();
+    assert_eq!(ann.ask("/who"), "-- 1 in lobby: ann; 1 listening --");
+    follower.say("hello");
+    assert_eq!(ann.line(), format!("-- {} joined --", follower.name));
+    assert_eq!(ann.ask("/who").matches("; ").count(), 0);
+}
+
+/// How many are told of in lines that end so: `-- ann, bob and 3 others joined --`.
+fn told(lines: &[String], end: &str) -> usize {
+    let names = lines.iter().filter_map(|line| line.strip_prefix("-- ")?.strip_suffix(end));
+    let parts = names.flat_map(|names| names.split(" and ").flat_map(|names| names.split(", ")));
+    parts.map(|part| part.strip_suffix(" others").map_or(1, |n| n.parse().expect("a number"))).sum()
+}
+
+#[test]
+fn a_crowd_that_comes_and_goes_is_told_of_in_full() {
+    // How many share a line depends on how many turns the server took: `joins_of_one_turn_are_one_line_and_so_are_leaves`.
+    let server = Server::start(&[]);
+    let mut ann = server.join_as("ann");
+    let mut crowd: Vec<Client> = (0..40).map(|_| server.join()).collect();
+    server.in_one_turn(|| crowd.iter_mut().enumerate().for_each(|(n, one)| one.say(&format!("/nick p{n}"))));
+    let mut lines = Vec::new();
+    while told(&lines, " joined --") < 40 {
+        lines.push(ann.line());
+    }
     server.in_one_turn(|| drop(crowd));
-    let mut told = Vec::new();
-    loop {
-        ann.say("/who");
-        let lines = ann.fence();
-        let is_alone = lines.iter().any(|line| line.contains("1 in lobby"));
-        // Who left is told at the end of a turn, behind the answers of that turn.
-        told.extend(lines.into_iter().chain(ann.fence()).filter(|line| line.ends_with(" left --")));
-        if is_alone {
-            return told;
-        }
+    while told(&lines, " left --") < 40 {
+        lines.push(ann.line());
     }
-}
-
-#[test]
-fn those_of_one_turn_join_and_leave_in_one_line() {
-    let server = Server::start(&[]);
-    let mut ann = server.join_as("ann");
-    let is_one = |lines: &[String], end| matches!(lines, [line] if line.ends_with(end));
-    assert!((0..TRIES).any(|_| {
-        let (crowd, joined) = come_together(&server, &mut ann, 40);
-        let left = go_together(&server, &mut ann, crowd);
-        is_one(&joined, " and 38 others joined --") && is_one(&left, " and 38 others left --")
-    }));
-}
-
-#[test]
-fn two_or_three_who_come_together_are_all_named() {
-    let server = Server::start(&[]);
-    let mut ann = server.join_as("ann");
-    for newcomers in [2, 3] {
-        assert!((0..TRIES).any(|_| {
-            let (crowd, joined) = come_together(&server, &mut ann, newcomers);
-            let names: Vec<&str> = crowd.iter().map(|member| member.name.as_str()).collect();
-            let (last, others) = names.split_last().expect("they came");
-            let is_told = joined == [format!("-- {} and {last} joined --", others.join(", "))];
-            go_together(&server, &mut ann, crowd);
-            is_told
-        }));
-    }
+    lines.extend(ann.fence());
+    assert_eq!((told(&lines, " joined --"), told(&lines, " left --")), (40, 40), "{lines:?}");
 }
 
 #[test]
@@ -122,18 +135,21 @@ fn a_notice_in_a_later_room_is_not_hidden_by_an_earlier_one() {
 fn rooms_of_more_than_notice_members_announce_nothing() {
     let server = Server::start(&["--notice-members", "3", "--history", "0"]);
     let mut members: Vec<Client> = (0..3).map(|_| server.join()).collect();
-    for member in &mut members {
-        member.fence();
-    }
+    // Each is there from its first question on.
+    members.iter_mut().for_each(|member| drop(member.fence()));
+    members.iter_mut().for_each(|member| drop(member.fence()));
     let mut fourth = server.join();
     fourth.ask("/nick dora");
-    for member in &mut members {
-        assert!(member.fence().is_empty(), "nobody is told of the fourth");
-    }
-    // Back to three: leaves are told again.
     fourth.say("quit");
     fourth.rest();
-    assert_eq!(members[0].line(), "-- dora left --");
+    for member in &mut members {
+        assert!(member.fence().is_empty(), "nobody is told that the fourth came, nor that it left");
+    }
+    // Who was told to have joined is told to have left.
+    let mut third = members.remove(2);
+    third.say("quit");
+    third.rest();
+    assert_eq!(members[0].line(), format!("-- {} left --", third.name));
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn a_replay_gives_everyone_the_bytes_that_they_got() {
     let mut ann = server.connect();
     let mut watcher = server.join();
     ann.send("/nick ann\nhello \u{7}\u{202e}大");
-    watcher.until("is now ann");
+    watcher.until("ann joined");
     ann.send("家\r\n/join garden\n/who\n/msg ");
     watcher.until("大家");
     let mut half = server.connect();
@@ -88,7 +88,7 @@ fn a_replay_gives_everyone_the_bytes_that_they_got() {
     let web_got = rest(&mut web);
     // More than its socket and the room's log hold: it misses messages.
     let mut slow = server.connect_with_little_room();
-    watcher.until("joined");
+    watcher.ask_until("/who", "; 1 listening");
     for round in 0..60 {
         watcher.say(&format!("{round} {}", "x".repeat(2000)));
         watcher.until("xxx");
@@ -413,7 +413,7 @@ fn a_recording_needs_neither_the_zone_nor_the_files_that_its_server_had() {
         ann.say("what time is it?");
         ann.until("what time");
         let mut bob = server.connect();
-        ann.until("joined");
+        ann.ask_until("/who", "; 1 listening");
         server.operate("quit");
         assert_eq!(server.exit_code(), 0);
         let mut replay = onepoll(&["replay", &tape.name(), "--connection", "3", "--raw"]);

@@ -144,9 +144,10 @@ fn notices_are_records_and_no_deliveries_and_history_is_delivered_again() {
     }
     watched.expect("deliveries_total", 3.0);
     let mut bob = watched.server.join();
-    ann.expect("joined");
     bob.until("three");
     watched.expect("deliveries_total", 5.0);
+    bob.fence();
+    ann.expect("joined");
     // Each of them joined, which is a record too.
     watched.expect("records_total", 3.0 + 2.0);
 }

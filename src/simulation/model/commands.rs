@@ -67,12 +67,24 @@ impl Model {
                     for reader in &mut member.readers {
                         reader.ask_telnet(reply);
                     }
-                    0
+                    // It belongs to the line that follows it.
+                    continue;
                 }
             };
             done += taken;
+            self.check_arrival(id)?;
         }
         Ok(())
+    }
+
+    /// Nobody is told of as there but for a line that makes a member.
+    fn check_arrival(&self, id: ConnectionId) -> Result<(), String> {
+        match self.members.get(&id) {
+            Some(member) if member.owes_line && !member.is_leaving => {
+                Err(format!("I2: client {} is told of as there, and said nothing", id.serial()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The server took the end of a connection's input, with a last line perhaps.
@@ -88,6 +100,7 @@ impl Model {
                 self.line(now, id, &line)?;
             }
             self.count_input()?;
+            self.check_arrival(id)?;
         }
         self.leave(id, true);
         Ok(())
@@ -155,6 +168,14 @@ impl Model {
         let words = rest.split_whitespace().count();
         let room = self.members.get(&id).and_then(|member| member.rooms.last()).map(|(room, _)| *room);
         let usage = |name: &str| format!("usage: /{name}");
+        let is_complete = match &*typed.to_ascii_lowercase() {
+            "join" => words >= 1,
+            "msg" => words >= 2,
+            name => ["help", "who", "leave", "rooms", "last", "lag", "ping"].contains(&name),
+        };
+        if is_complete {
+            self.expect_present(id)?;
+        }
         match (&*typed.to_ascii_lowercase(), room) {
             ("nick", _) if words < 1 => self.tell(id, &usage("nick NAME")),
             ("me", _) if words < 1 => self.tell(id, &usage("me TEXT")),
@@ -217,15 +238,20 @@ impl Model {
         let before = self.name(id);
         let Some(member) = self.members.get_mut(&id) else { return Ok(()) };
         member.nick = Some(name.into());
+        let is_present = member.is_present;
         let rooms: Vec<usize> = member.rooms.iter().map(|(room, _)| *room).collect();
-        self.tell(id, &format!("you are now {name}"));
-        for room in rooms {
-            if self.is_announced(room) {
-                let bytes = format!("-- {before} is now {name} --\n").into_bytes().into();
-                let record = Record { bytes, is_message: false, except: Some(id) };
-                let is_told = !self.is_stopping;
-                self.rooms[room].announce_later(record, is_told)?;
-            }
+        let told: Vec<usize> = rooms.into_iter().filter(|room| self.rooms[*room].is_told_of(id)).collect();
+        let words = format!("-- you are now {name} --\n");
+        match is_present {
+            true => self.reply(id, &words),
+            // Who came and went may be told behind it.
+            false => self.reply_alone(id, &words),
+        }
+        self.expect_present(id)?;
+        for room in told {
+            let bytes = format!("-- {before} is now {name} --\n").into_bytes().into();
+            let record = Record { bytes, is_message: false, except: Some(id) };
+            self.announce_later(room, record)?;
         }
         Ok(())
     }
@@ -304,11 +330,18 @@ impl Model {
     }
 
     fn who(&mut self, id: ConnectionId, room: usize) {
-        let is_there =
-            |id: &&ConnectionId| self.members[*id].rooms.iter().any(|(entered, _)| *entered == room);
+        let is_there = |id: &&ConnectionId| {
+            let member = &self.members[*id];
+            member.is_present && member.rooms.iter().any(|(entered, _)| *entered == room)
+        };
         let mut names: Vec<String> = self.members.keys().filter(is_there).map(|id| self.name(*id)).collect();
         names.sort();
-        let text = format!("{} in {}: {}", names.len(), self.rooms[room].name, names.join(", "));
+        let room = &self.rooms[room];
+        let listening = match room.readers - room.people {
+            0 => String::new(),
+            listeners => format!("; {listeners} listening"),
+        };
+        let text = format!("{} in {}: {}{listening}", names.len(), room.name, names.join(", "));
         self.tell(id, &text);
     }
 
@@ -388,9 +421,8 @@ impl Model {
                     if self.rooms[room].exists {
                         let bytes = self.message(now, "", "operator", rest.as_bytes(), false);
                         let bytes = String::from_utf8_lossy(&bytes).into_owned().into_bytes().into();
-                        let is_told = !self.is_stopping && self.is_announced(room);
                         let record = Record { bytes, is_message: true, except: None };
-                        self.rooms[room].announce_later(record, is_told)?;
+                        self.announce_later(room, record)?;
                     }
                 }
             }

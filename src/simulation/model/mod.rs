@@ -62,6 +62,10 @@ struct Member {
     nick: Option<String>,
     decoder: LineDecoder,
     has_spoken: bool,
+    /// The others were told that it is there.
+    is_present: bool,
+    /// They were, for a line that was not taken yet.
+    owes_line: bool,
     is_leaving: bool,
     /// Its rooms, each with the key of this stay; it speaks in the last.
     rooms: Vec<(usize, u64)>,
@@ -170,6 +174,8 @@ impl Model {
             nick: None,
             decoder: LineDecoder::default(),
             has_spoken: false,
+            is_present: false,
+            owes_line: false,
             is_leaving: false,
             rooms: Vec::new(),
             readers: vec![Reader::default()],
@@ -222,12 +228,50 @@ impl Model {
         member.waiting_bytes_max += 3 * ITEM_BYTES;
         member.rooms.push((room, key));
         member.stays.push(key);
-        entered.join(id, name);
+        let is_present = member.is_present;
+        self.rooms[room].readers += 1;
+        if is_present {
+            let is_told = self.is_announced(room);
+            self.rooms[room].join(id, name, is_told);
+        }
+    }
+
+    /// Who only listened is there: for a line that is about to be taken.
+    fn arrive(&mut self, id: ConnectionId) -> Result<(), String> {
+        let name = self.name(id);
+        let Some(member) =
+            self.members.get_mut(&id).filter(|member| !member.is_present && !member.is_leaving)
+        else {
+            return Err(format!("I2: {name} arrives, who is there already, or is gone"));
+        };
+        (member.is_present, member.owes_line) = (true, true);
+        let rooms = member.rooms.clone();
+        for (room, _) in rooms {
+            let is_told = self.is_announced(room);
+            self.rooms[room].join(id, name.clone(), is_told);
+        }
+        Ok(())
+    }
+
+    /// A line was taken that makes who sent it a member: the others were told so.
+    fn expect_present(&mut self, id: ConnectionId) -> Result<(), String> {
+        self.apply_due_hints()?;
+        match self.members.get_mut(&id) {
+            Some(member) if !member.is_leaving && !member.is_present => {
+                Err(format!("I2: client {} says or asks something, and is not told of as there", id.serial()))
+            }
+            Some(member) => {
+                member.owes_line = false;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     fn leave_room(&mut self, id: ConnectionId, room: usize, is_due: bool) {
         let name = self.name(id);
         let Some(member) = self.members.get_mut(&id) else { return };
+        let is_present = member.is_present;
         let Some(at) = member.rooms.iter().position(|(entered, _)| *entered == room) else { return };
         let (_, key) = member.rooms.remove(at);
         // What it had not read, between its own lines.
@@ -235,7 +279,10 @@ impl Model {
         for reader in &mut member.readers {
             reader.leave(key, &self.rooms[room], is_due);
         }
-        self.rooms[room].leave(id, name);
+        self.rooms[room].readers -= 1;
+        if is_present {
+            self.rooms[room].leave(id, name);
+        }
     }
 
     /// Somebody leaves, with or without what is still due.
@@ -350,15 +397,20 @@ impl Model {
         }
     }
 
+    /// Adds a reply that has no place among those who came and went.
+    fn reply_alone(&mut self, id: ConnectionId, text: &str) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let due = member.rooms.last().map(|(room, key)| (*key, self.rooms[*room].next_said()));
+        let item = Item::Text { due, bytes: text.as_bytes().into() };
+        member.waiting_bytes_max += item.bytes_max();
+        for reader in &mut member.readers {
+            reader.queue.push_back(item.clone());
+        }
+    }
+
     /// Says goodbye to somebody, who leaves, with or without what is still due.
     fn part_with(&mut self, id: ConnectionId, words: &str, is_due: bool) {
-        let bytes: Rc<[u8]> = format!("-- {words} --\n").into_bytes().into();
-        if let Some(member) = self.members.get_mut(&id) {
-            let due = member.rooms.last().map(|(room, key)| (*key, self.rooms[*room].records.len()));
-            for reader in &mut member.readers {
-                reader.queue.push_back(Item::Text { due, bytes: Rc::clone(&bytes) });
-            }
-        }
+        self.reply_alone(id, &format!("-- {words} --\n"));
         self.leave(id, is_due);
     }
 
@@ -396,7 +448,7 @@ impl Model {
         if !self.config.is_raw() && !is_clean {
             return Err(format!("I14: \"{}\" is said by client {}", text.escape_ascii(), id.serial()));
         }
-        self.apply_due_hints()?;
+        self.expect_present(id)?;
         if self.is_gone(id) {
             // What was announced before closed the slow.
             return Ok(());
@@ -441,14 +493,21 @@ impl Model {
     }
 
     fn is_announced(&self, room: usize) -> bool {
-        let people = self.rooms[room].people;
+        let readers = self.rooms[room].readers;
         let config = &self.config;
-        config.notices && !config.is_raw() && people >= 1 && people <= config.notice_members_max
+        config.notices && !config.is_raw() && readers <= config.notice_members_max
     }
 
     fn close_rolls(&mut self, room: usize) -> Result<(), String> {
-        let is_told = !self.is_stopping && self.is_announced(room);
+        let is_told = !self.is_stopping && self.rooms[room].readers > 0;
         self.rooms[room].close_rolls(is_told)
+    }
+
+    /// Has a record announced, behind who came and went so far.
+    fn announce_later(&mut self, room: usize, record: Record) -> Result<(), String> {
+        self.close_rolls(room)?;
+        self.rooms[room].announce_later(record);
+        Ok(())
     }
 
     fn room_named(&self, name: &str) -> Option<usize> {
@@ -507,7 +566,7 @@ impl Model {
                     let Some(room) = self.room_named(&name) else {
                         return Err(format!("I12: room {name} is forgotten, and there was none"));
                     };
-                    if self.rooms[room].people > 0 {
+                    if self.rooms[room].readers > 0 {
                         return Ok(());
                     }
                     self.rooms[room].exists = false;
@@ -516,11 +575,12 @@ impl Model {
                     let Some(room) = self.room_named(&name) else {
                         return Err(format!("I12: room {name} is empty, and there was none"));
                     };
-                    if self.rooms[room].people > 0 {
+                    if self.rooms[room].readers > 0 {
                         return Ok(());
                     }
                     self.rooms[room].drop_rolls();
                 }
+                Hint::Arrived(id) => self.arrive(id)?,
                 Hint::Left(id, Reason::TooSlow) => self.close_slow(id)?,
                 Hint::Dropped(id) => {
                     self.drop_logs(id);

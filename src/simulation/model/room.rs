@@ -3,7 +3,7 @@
 //! What the server keeps of it is only a number here: the index of the oldest record that fits into the log,
 //! by its documented bounds. Where the server trims a quiet room further, nobody lacks what it drops.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use crate::chat::config::Config;
@@ -39,7 +39,12 @@ pub(super) struct Room {
     sums: Vec<(u64, u64)>,
     /// The oldest record that fits into the log.
     pub(super) base: usize,
+    /// Clients in it.
+    pub(super) readers: usize,
+    /// Those who do not only listen.
     pub(super) people: usize,
+    /// Those of whose joining the room was told.
+    told: BTreeSet<ConnectionId>,
     pub(super) exists: bool,
     /// Since that was said last.
     joined: Vec<Entry>,
@@ -61,7 +66,9 @@ impl Room {
             records: Vec::new(),
             sums: Vec::new(),
             base: 0,
+            readers: 0,
             people: 0,
+            told: BTreeSet::new(),
             exists: true,
             joined: Vec::new(),
             left: Vec::new(),
@@ -118,16 +125,28 @@ impl Room {
 
     // ---- who comes and goes ----
 
-    pub(super) fn join(&mut self, id: ConnectionId, name: String) {
+    pub(super) fn join(&mut self, id: ConnectionId, name: String, is_told: bool) {
         self.people += 1;
+        if !is_told {
+            return;
+        }
+        self.told.insert(id);
         self.moves += 1;
         self.joined.push(Entry { number: self.moves, id, name });
     }
 
     pub(super) fn leave(&mut self, id: ConnectionId, name: String) {
         self.people -= 1;
+        if !self.told.remove(&id) {
+            return;
+        }
         self.moves += 1;
         self.left.push(Entry { number: self.moves, id, name });
+    }
+
+    /// Whether the room was told that somebody joined, and so is told all else.
+    pub(super) fn is_told_of(&self, id: ConnectionId) -> bool {
+        self.told.contains(&id)
     }
 
     /// Nobody is left to be told who came and went.
@@ -175,11 +194,8 @@ impl Room {
         Record { bytes: text.into_bytes().into(), is_message: false, except }
     }
 
-    /// Has a record announced at the end of the turn.
-    pub(super) fn announce_later(&mut self, record: Record, is_told: bool) -> Result<(), String> {
-        self.close_rolls(is_told)?;
+    pub(super) fn announce_later(&mut self, record: Record) {
         self.announcements.push_back(record);
-        Ok(())
     }
 
     /// The server announced this: it must be what is due first.
