@@ -10,8 +10,9 @@ use crate::event_loop::EventLoop;
 use crate::limits;
 
 thread_local! {
-    /// What was logged by the test on this thread.
-    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    /// What was logged by the test on this thread, if it asked for that: the others would only collect it, and
+    /// some reckon their memory.
+    static LOGGED: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
 struct Catcher;
@@ -23,7 +24,11 @@ impl log::Log for Catcher {
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            LOGGED.with_borrow_mut(|logged| logged.push(format!("{}: {}", record.level(), record.args())));
+            LOGGED.with_borrow_mut(|logged| {
+                if let Some(logged) = logged {
+                    logged.push(format!("{}: {}", record.level(), record.args()));
+                }
+            });
         }
     }
 
@@ -31,13 +36,14 @@ impl log::Log for Catcher {
 }
 
 fn logged() -> Vec<String> {
-    LOGGED.take()
+    LOGGED.replace(Some(Vec::new())).unwrap_or_default()
 }
 
 /// A world whose log is caught.
 fn logged_world() -> (Virtual, EventLoop<Virtual, Echo>) {
     // Another test may have been the first.
     let _ = log::set_logger(&Catcher);
+    LOGGED.set(Some(Vec::new()));
     log::set_max_level(log::LevelFilter::Warn);
     world()
 }
