@@ -61,6 +61,8 @@ pub(crate) enum Sabotage {
     ForgetAddress,
     /// The chat: an ended session keeps its nick.
     KeepNick,
+    /// The chat: an ended session keeps its number.
+    KeepGuestNumber,
     /// The chat: who leaves a room and comes back is told of in the same breath.
     MergeRolls,
     /// The chat: a message is said before what was to be announced before it.
@@ -111,7 +113,7 @@ pub(crate) enum Sabotage {
 #[cfg(test)]
 impl Sabotage {
     /// Those of the loop and of the chat.
-    pub(crate) const ALL: [Sabotage; 34] = [
+    pub(crate) const ALL: [Sabotage; 35] = [
         Sabotage::ForgetNewcomers,
         Sabotage::ForgetPending,
         Sabotage::ForgetAcceptRetry,
@@ -140,6 +142,7 @@ impl Sabotage {
         Sabotage::SkipDrain,
         Sabotage::ForgetAddress,
         Sabotage::KeepNick,
+        Sabotage::KeepGuestNumber,
         Sabotage::MergeRolls,
         Sabotage::SayBeforeNotices,
         Sabotage::ReplyBeforeNotices,

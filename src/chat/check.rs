@@ -125,6 +125,13 @@ impl Chat {
         if nicks.count() != self.names.len() {
             return Err(format!("I12: {} names are taken, by others than the sessions", self.names.len()));
         }
+        let guests = self.sessions.iter().filter(|session| session.guest.is_some() && !session.is_leaving());
+        let guests: Vec<_> = guests.map(|session| (session.to_string(), session.id)).collect();
+        if guests.len() != self.guests.len()
+            || guests.iter().any(|(name, id)| self.guests.owner(name) != Some(*id))
+        {
+            return Err(format!("I12: {guests:?} are called by numbers, {} are taken", self.guests.len()));
+        }
         if self.rooms.len() > self.config.rooms_max.max(1) {
             return Err(format!("I5: {} rooms", self.rooms.len()));
         }

@@ -72,8 +72,8 @@ impl fmt::Display for End {
 pub struct Close {
     /// The connection's number, which a refused newcomer has not.
     pub serial: Option<u32>,
-    /// The nick it had.
-    pub nick: Option<Box<str>>,
+    /// Its nick, or what it was called without one, where that was no address.
+    pub name: Option<Box<str>>,
     /// The far end; unknown of one for whom no descriptor was left.
     pub peer: Option<Peer>,
     /// Why.
@@ -90,7 +90,7 @@ impl Close {
     pub fn of(session: &Session, end: End, unix_s: i64) -> Self {
         Close {
             serial: Some(session.id.serial()),
-            nick: session.nick().map(Box::from),
+            name: session.given_name(),
             peer: Some(session.peer),
             end,
             unix_s,
@@ -102,7 +102,7 @@ impl Close {
     #[must_use]
     pub fn refused(peer: Option<Peer>, reason: Reason, met: Met, unix_s: i64, times: u64) -> Self {
         let end = End { reason, met: Some(met), not_taken: None };
-        Close { serial: None, nick: None, peer, end, unix_s, times }
+        Close { serial: None, name: None, peer, end, unix_s, times }
     }
 
     /// By how much which limits were met, if any was.

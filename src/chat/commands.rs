@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use crate::engine::{ConnectionId, Now, Peer};
 use crate::limits::{self, HISTORY_COST_LINES, MEMBERSHIP_COST_LINES};
 
+use super::config::Unnamed;
 use super::input::Flow;
 use super::limit::{Limit, LimitsMet};
 use super::log::Kind;
@@ -29,6 +30,13 @@ struct Command {
     makes_present: bool,
     /// Called with what follows the name, trimmed; it is not empty where `arguments` demands one.
     run: fn(&mut Chat, Now, ConnectionId, &str) -> Flow,
+}
+
+/// Who asks for somebody by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    Member,
+    Operator,
 }
 
 const COMMANDS: [Command; 12] = [
@@ -225,6 +233,9 @@ impl Chat {
         }
         let Some(session) = self.sessions.get_mut(id) else { return Flow::Done };
         session.extras_mut().nick = Some(name.into());
+        if let Some(number) = session.guest.take() {
+            self.guests.release(number);
+        }
         self.named = None;
         let is_new = !session.is_present;
         let told: Vec<RoomId> =
@@ -354,7 +365,7 @@ impl Chat {
     fn msg(&mut self, now: Now, id: ConnectionId, rest: &str) -> Flow {
         let Some((name, text)) = rest.split_once(char::is_whitespace) else { return Flow::Done };
         let text = text.trim_start();
-        let target = self.called(name);
+        let target = self.called(name, Asker::Member);
         let Some(target) = target else {
             self.tell(id, &format!("nobody here is called {name}; /who lists the room"));
             return Flow::Done;
@@ -376,8 +387,8 @@ impl Chat {
         Flow::Done
     }
 
-    /// Who is called so: by nick, or by address.
-    pub(super) fn called(&self, name: &str) -> Option<ConnectionId> {
+    /// Who is called so: by nick, by number, or by address where that is to be seen.
+    pub(super) fn called(&self, name: &str, asker: Asker) -> Option<ConnectionId> {
         let peer = name.parse().ok().map(|address: SocketAddr| Peer::from(address));
         let serial = name.strip_prefix("unix#").and_then(|serial| serial.parse().ok());
         let is_called = |session: &&Session| match session.peer {
@@ -387,10 +398,12 @@ impl Chat {
         };
         // What is no address needs no look at everybody's.
         let is_address = peer.is_some() || serial.is_some();
+        let sees_addresses = asker == Asker::Operator || self.config.unnamed == Unnamed::Address;
         let unnamed = || self.sessions.iter().find(is_called).map(|session| session.id);
         self.names
             .owner(name)
-            .or_else(|| if is_address { unnamed() } else { None })
+            .or_else(|| self.guests.owner(name))
+            .or_else(|| if is_address && sees_addresses { unnamed() } else { None })
             .filter(|id| self.sessions.get(*id).is_some_and(|session| !session.is_leaving()))
     }
 

@@ -20,6 +20,15 @@ pub enum Format {
     Ack,
 }
 
+/// What a client without a nick is called, in every format and by everyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unnamed {
+    /// By its address, which everyone sees.
+    Address,
+    /// `guest-1`, `guest-2`, ...: its address is the operator's to see, and its own.
+    Guest,
+}
+
 /// What happens to a member whose unread part falls off the tail of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlowPolicy {
@@ -56,6 +65,8 @@ pub struct ConnectRate {
 pub struct Config {
     /// How messages are rendered.
     pub format: Format,
+    /// What clients without a nick are called.
+    pub unnamed: Unnamed,
     /// Whether a sender gets its own messages.
     pub echo: bool,
     /// Whether all commands but `quit` are off.
@@ -104,6 +115,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             format: Format::Line,
+            unnamed: Unnamed::Address,
             echo: true,
             plain: false,
             notices: true,

@@ -12,6 +12,7 @@ use crate::engine::{ConnectionId, Now, Reason};
 use crate::limits;
 
 use super::Chat;
+use super::commands::Asker;
 use super::input::Flow;
 use super::log::Kind;
 use super::outbox::Span;
@@ -97,7 +98,7 @@ impl Chat {
             let behind = self.unread_bytes(session);
             rows.push(vec![
                 session.id.serial().to_string(),
-                session.nick().unwrap_or("-").to_string(),
+                session.given_name().map_or_else(|| String::from("-"), String::from),
                 address,
                 match room {
                     Some(room) if others > 0 => format!("{}+{others}", room.name),
@@ -148,7 +149,7 @@ impl Chat {
         for close in self.journal.closes.iter() {
             rows.push(vec![
                 close.serial.map_or_else(none, |serial| serial.to_string()),
-                close.nick.as_deref().map_or_else(none, String::from),
+                close.name.as_deref().map_or_else(none, String::from),
                 close.address(),
                 self.stamp.time(close.unix_s),
                 close.times.to_string(),
@@ -210,7 +211,7 @@ impl Chat {
                 !session.is_console() && !session.is_leaving() && Some(session.id.serial()) == by_id
             })
             .map(|session| session.id)
-            .or_else(|| self.called(who));
+            .or_else(|| self.called(who, Asker::Operator));
         let Some((target, name)) = target.and_then(|id| Some((id, self.sessions.get(id)?.to_string())))
         else {
             return self.reply(console, &format!("kick: {who}: no such client; clients lists them\n"));

@@ -8,7 +8,7 @@ use crate::log_window::LogWindow;
 
 use super::closes::{Close, Closes, End, Met};
 use super::render;
-use super::session::Session;
+use super::session::{Session, ToOperator};
 
 /// What is written to the log, limited by kind.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub(super) struct Journal {
 /// A kind of line that clients can cause as often as they like.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    Joined,
+    Connected,
     Closed,
     Refused,
     Paced,
@@ -30,9 +30,10 @@ enum Kind {
 }
 
 impl Journal {
-    pub(super) fn joined(&mut self, now: Now, session: &Session) {
-        if self.admits(now.moment, Kind::Joined) {
-            info!("client {}: {session}: joined", session.id.serial());
+    pub(super) fn connected(&mut self, now: Now, session: &Session) {
+        if self.admits(now.moment, Kind::Connected) {
+            let who = ToOperator(session);
+            info!("client {}: {who}: connected", session.id.serial());
         }
     }
 
@@ -40,7 +41,8 @@ impl Journal {
         if self.admits(now.moment, Kind::Closed) {
             let received = render::bytes(session.bytes_in);
             let sent = render::bytes(session.bytes_out);
-            info!("client {}: {session}: left: {end} ({received} in, {sent} out)", session.id.serial());
+            let who = ToOperator(session);
+            info!("client {}: {who}: left: {end} ({received} in, {sent} out)", session.id.serial());
         }
         self.closes.push(Close::of(session, end, now.unix_s));
     }
@@ -60,14 +62,16 @@ impl Journal {
 
     pub(super) fn paced(&mut self, now: Now, session: &Session) {
         if self.admits(now.moment, Kind::Paced) {
-            info!("client {}: {session}: sends faster than --rate: slowed down", session.id.serial());
+            let who = ToOperator(session);
+            info!("client {}: {who}: sends faster than --rate: slowed down", session.id.serial());
         }
     }
 
     pub(super) fn missed(&mut self, now: Now, session: &Session, messages: u64) {
         if self.admits(now.moment, Kind::Missed) {
             let missed = render::count(messages, "message");
-            info!("client {}: {session}: read too slowly: missed {missed}", session.id.serial());
+            let who = ToOperator(session);
+            info!("client {}: {who}: read too slowly: missed {missed}", session.id.serial());
         }
     }
 
@@ -80,7 +84,8 @@ impl Journal {
     /// The server closes a client that met a limit.
     pub(super) fn closing(&mut self, now: Now, session: &Session, reason: Reason, met: Met) {
         if self.admits(now.moment, Kind::Closing) {
-            warn!("client {}: {session}: {reason}: {met} ({})", session.id.serial(), met.limit);
+            let who = ToOperator(session);
+            warn!("client {}: {who}: {reason}: {met} ({})", session.id.serial(), met.limit);
         }
     }
 

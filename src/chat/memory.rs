@@ -12,7 +12,7 @@ use super::outbox::{ITEM_BYTES, SPAN_BYTES, Skip};
 use super::room::{Announcement, Room};
 use super::room_id::RoomId;
 use super::session::{Extras, Membership, Session};
-use super::{AddressBlock, Chat, RoomTimers, Timer, names};
+use super::{AddressBlock, Chat, RoomTimers, Timer, guests, names};
 use crate::engine::{Action, ConnectionId};
 use crate::limits;
 use crate::memory::{BLOCK_BYTES, Part, doubling, hashed, ordered, ordered_min};
@@ -77,6 +77,7 @@ fn client_bytes() -> usize {
         + ACTIONS_PER_CLIENT_MAX * doubling(size_of::<Action>())
         + DEADLINES_PER_CLIENT_MAX * doubling(size_of::<(u64, Timer)>())
         + hashed(size_of::<(AddressBlock, usize)>())
+        + guests::number_bytes::<ConnectionId>()
         // Who waits for space in a room, and who is listed in an answer.
         + doubling(size_of::<ConnectionId>())
         + CLIENT_ROW_BYTES_MAX

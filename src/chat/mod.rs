@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`log`] and [`room`] are the idea, [`rolls`] is who came and went, [`session`] is what a
 //! connection costs and [`outbox`] what waits for it, [`config`] is what an operator can choose, [`render`] what
-//! text looks like, [`names`] who may be called what, [`arrivals`] who came lately, [`limit`] what can be met,
+//! text looks like, [`names`] who may be called what, [`guests`] what those without a name are called, [`arrivals`] who came lately, [`limit`] what can be met,
 //! [`closes`] whom it ended, [`memory`] what follows from it all. The engine itself is split by direction:
 //! `input` (lines in, back-pressure), `rooms` (joining, leaving, posting), `output` (who is written what next),
 //! `commands` and `console` (what people and the operator can ask for). This file holds the state that they
@@ -11,6 +11,7 @@
 pub mod arrivals;
 pub mod closes;
 pub mod config;
+pub mod guests;
 pub mod limit;
 pub mod log;
 pub mod memory;
@@ -51,7 +52,8 @@ use arrivals::Arrivals;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use check::{Hint, Hinted};
 use closes::{End, Met};
-use config::Config;
+use config::{Config, Unnamed};
+use guests::Guests;
 use journal::Journal;
 use limit::{Limit, LimitsMet};
 use names::Names;
@@ -73,6 +75,8 @@ pub struct Chat {
     room_ids: HashMap<Box<str>, RoomId>,
     first_room: RoomId,
     names: Names<ConnectionId>,
+    /// Who is called by a number.
+    guests: Guests<ConnectionId>,
     /// Clients from each address that is limited.
     addresses: HashMap<AddressBlock, usize>,
     /// Who came lately, if it is counted.
@@ -213,6 +217,7 @@ impl Chat {
             room_ids: HashMap::from([(FIRST_ROOM.into(), first_room)]),
             first_room,
             names: Names::new(limits::NICK_BYTES_MAX),
+            guests: Guests::default(),
             addresses: HashMap::new(),
             console: None,
             ready: VecDeque::new(),
@@ -331,7 +336,12 @@ impl Chat {
 
     fn greeting(&self, session: &Session) -> String {
         let advice = if self.config.has_commands() { "/help lists the commands" } else { "quit leaves" };
-        format!("-- you are {session} in {FIRST_ROOM}; {advice} --\n{}", self.config.motd)
+        let address = match (session.guest, session.peer) {
+            // Its own, which nobody else is told.
+            (Some(_), Peer::Inet(ip, port)) => format!(" ({})", std::net::SocketAddr::new(ip, port)),
+            _ => String::new(),
+        };
+        format!("-- you are {session}{address} in {FIRST_ROOM}; {advice} --\n{}", self.config.motd)
     }
 }
 
@@ -397,8 +407,13 @@ impl Engine for Chat {
         if let Some(idle_max) = self.config.idle_max {
             self.deadlines.set(now.moment + idle_max, Timer::Idle(id));
         }
+        if self.config.unnamed == Unnamed::Guest
+            && let Some(session) = self.sessions.get_mut(id)
+        {
+            session.guest = Some(self.guests.take(id));
+        }
         if let Some(session) = self.sessions.get(id) {
-            self.journal.joined(now, session);
+            self.journal.connected(now, session);
             if !self.config.is_raw() {
                 let greeting = self.greeting(session);
                 self.reply(id, &greeting);

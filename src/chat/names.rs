@@ -19,6 +19,8 @@ use unicode_security::GeneralSecurityProfile;
 use unicode_security::general_security_profile::IdentifierType;
 use unicode_security::skeleton;
 
+use super::guests;
+
 /// Names by which nobody may go: they, and what looks like them, would pass for
 /// the server, for its operator, or for the reader.
 pub const RESERVED: [&str; 9] =
@@ -47,6 +49,8 @@ pub struct Names<K> {
     /// Ordered, not hashed: nobody can choose names that collide, and a replayed
     /// run needs no random seed.
     held: BTreeMap<Box<str>, Held<K>>,
+    /// How no name may begin, by its keys.
+    guest_looks: Vec<Box<str>>,
     live: usize,
 }
 
@@ -81,6 +85,8 @@ pub enum NameError {
     NoLetter,
     /// The name reads like the network address of a peer.
     LikeAddress(Box<str>),
+    /// The name begins, or looks as if it began, as those do by which the server calls people without one.
+    LikeGuest(Box<str>),
     /// The name is one of [`RESERVED`], or looks like one.
     Reserved(Box<str>),
     /// Someone holds the name, perhaps in other case.
@@ -93,7 +99,8 @@ impl<K: Copy + Eq> Names<K> {
     /// A registry without names, for names of at most `bytes_max` bytes.
     pub fn new(bytes_max: usize) -> Self {
         let reserved = RESERVED.iter().flat_map(|name| keys(name));
-        Self { bytes_max, held: reserved.map(|key| (key, Held::Reserved)).collect(), live: 0 }
+        let held = reserved.map(|key| (key, Held::Reserved)).collect();
+        Self { bytes_max, held, guest_looks: keys(guests::PREFIX), live: 0 }
     }
 
     /// Gives `name` to `owner`, in addition to any that `owner` has: a session
@@ -161,6 +168,9 @@ impl<K: Copy + Eq> Names<K> {
     fn admit(&self, name: &str, own: &[Box<str>]) -> Result<Vec<Box<str>>, NameError> {
         check_form(name, self.bytes_max)?;
         let keys = keys(name);
+        if keys.iter().any(|key| self.guest_looks.iter().any(|look| key.starts_with(&**look))) {
+            return Err(NameError::LikeGuest(name.into()));
+        }
         let mut refusal = None;
         for (index, key) in keys.iter().enumerate() {
             match self.held.get(key) {
@@ -219,6 +229,9 @@ impl fmt::Display for NameError {
             Self::NoLetter => write!(f, "a name needs a letter; add one"),
             Self::LikeAddress(name) => {
                 write!(f, "'{name}' looks like an address; choose another name")
+            }
+            Self::LikeGuest(name) => {
+                write!(f, "'{name}' looks like a guest, who has no name yet; choose another name")
             }
             Self::Reserved(name) => write!(f, "'{name}' is reserved; choose another name"),
             Self::Taken(name) => write!(f, "'{name}' is taken; choose another name"),
@@ -409,6 +422,18 @@ mod tests {
         }
         for name in ["Server", "R00T", "rооt", "adrnin", "АDМІN", "y0u"] {
             assert_eq!(refusal(name), NameError::Reserved(name.into()));
+        }
+    }
+
+    #[test]
+    fn no_name_begins_as_those_of_guests_do() {
+        for name in ["guest-1", "Guest-12", "GUEST-house", "guеst-l", "ɡuest-1"] {
+            let refused = refusal(name);
+            let is_known = matches!(refused, NameError::LikeGuest(_) | NameError::BadCharacter(_));
+            assert!(is_known, "{name}: {refused}");
+        }
+        for name in ["guest", "guest1", "my-guest-1", "客人-1"] {
+            assert_eq!(names().claim(name, 1), Ok(()), "{name}");
         }
     }
 

@@ -150,6 +150,11 @@ impl Chat {
         {
             self.leave_room(now, id, room, is_due);
         }
+        if let Some(number) = self.sessions.get(id).and_then(|session| session.guest)
+            && !sabotaged!(KeepGuestNumber)
+        {
+            self.guests.release(number);
+        }
         if let Some(nick) = self.sessions.get(id).and_then(|session| session.nick())
             && !sabotaged!(KeepNick)
         {

@@ -6,12 +6,14 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::num::NonZeroU32;
 
 use crate::codec::line::LineDecoder;
 use crate::engine::{ConnectionId, Moment, Peer, Reason};
 use crate::limits;
 
 use super::closes::Met;
+use super::guests;
 use super::limit::Limit;
 use super::log::Cursor;
 use super::outbox::{Outbox, Skip};
@@ -65,6 +67,8 @@ pub struct Session {
     /// It said or asked for something, or took a nick: until then it only listens, and is no member to the
     /// others. A health check or a browser never is.
     pub is_present: bool,
+    /// Its number, while it is called by that: see `guests`.
+    pub guest: Option<NonZeroU32>,
     /// Empty lines that it has not paid for yet.
     pub empty_lines: u8,
     /// The operator's console that sees the chat.
@@ -115,6 +119,7 @@ impl Session {
             is_lagging: false,
             has_spoken: false,
             is_present: false,
+            guest: None,
             empty_lines: 0,
             is_watching: false,
             current: None,
@@ -150,6 +155,13 @@ impl Session {
     #[must_use]
     pub fn nick(&self) -> Option<&str> {
         self.extras.as_ref()?.nick.as_deref()
+    }
+
+    /// What it is called that is no address.
+    #[must_use]
+    pub fn given_name(&self) -> Option<Box<str>> {
+        let is_given = self.nick().is_some() || self.guest.is_some();
+        is_given.then(|| self.to_string().into())
     }
 
     /// Its memberships, the current room's first.
@@ -252,13 +264,31 @@ impl Extras {
     }
 }
 
-/// What people call a session: its nick, or where it comes from.
+/// What people call a session: its nick, its number, or where it comes from.
 impl fmt::Display for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.nick() {
-            Some(nick) => f.write_str(nick),
-            None => write_address(f, self.peer, self.id),
+        match (self.nick(), self.guest) {
+            (Some(nick), _) => f.write_str(nick),
+            (None, Some(number)) => write!(f, "{}{number}", guests::PREFIX),
+            (None, None) => write_address(f, self.peer, self.id),
         }
+    }
+}
+
+/// A session as the operator sees it: a number says nothing without the address.
+#[derive(Debug)]
+pub struct ToOperator<'a>(pub &'a Session);
+
+impl fmt::Display for ToOperator<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ToOperator(session) = self;
+        write!(f, "{session}")?;
+        if session.nick().is_none() && session.guest.is_some() {
+            f.write_str(" (")?;
+            write_address(f, session.peer, session.id)?;
+            f.write_str(")")?;
+        }
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use super::service::{self, Service, Stats};
 use super::surroundings::Surroundings;
 use super::{Exit, complain, logging, show};
 use crate::chat::Chat;
-use crate::chat::config::{Config, ConnectRate, Format, Rate, SlowPolicy};
+use crate::chat::config::{Config, ConnectRate, Format, Rate, SlowPolicy, Unnamed};
 use crate::chat::limit::Limit;
 use crate::event_loop::Linger;
 use crate::event_loop::address::{Address, Transport};
@@ -32,6 +32,11 @@ pub(super) struct Arguments {
     /// How messages look: with time and name, as the classic tutorial server, the bare line, "ack LINE"
     #[arg(long, value_enum, default_value = "line")]
     format: FormatArgument,
+
+    /// What people without a nick are called: by their addresses, which everyone sees, or guest-1, guest-2, ...
+    /// [default: address where only this machine can reach the server, else guest]
+    #[arg(long, value_enum, value_name = "address|guest", hide_possible_values = true)]
+    names: Option<NamesArgument>,
 
     /// Do not send a client its own messages
     #[arg(long)]
@@ -163,6 +168,12 @@ enum FormatArgument {
     Ack,
 }
 
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum NamesArgument {
+    Address,
+    Guest,
+}
+
 /// Serves until a signal or the console ends it.
 pub(super) fn run(arguments: &Arguments, matches: Option<&clap::ArgMatches>) -> Exit {
     logging::init(arguments.verbose, arguments.log_less);
@@ -291,6 +302,11 @@ fn config(arguments: &Arguments, surroundings: &Surroundings) -> Result<Config, 
             FormatArgument::Raw => Format::Raw,
             FormatArgument::Ack => Format::Ack,
         },
+        unnamed: match arguments.names {
+            Some(NamesArgument::Address) => Unnamed::Address,
+            Some(NamesArgument::Guest) => Unnamed::Guest,
+            None => unnamed_at(&arguments.listen),
+        },
         echo: !arguments.no_echo,
         plain: arguments.plain,
         notices: !arguments.quiet,
@@ -313,6 +329,12 @@ fn config(arguments: &Arguments, surroundings: &Surroundings) -> Result<Config, 
         time_zone: surroundings.time_zone.clone(),
         console_prompt: surroundings.console_prompt,
     })
+}
+
+/// What people without a nick are called where a server listens on these addresses, or on its default if there
+/// is none: addresses are no secret among those who share a machine.
+pub(super) fn unnamed_at(addresses: &[Address]) -> Unnamed {
+    if addresses.iter().all(Address::is_local) { Unnamed::Address } else { Unnamed::Guest }
 }
 
 /// Whoever lets more in from one address lets them come back at once, too.

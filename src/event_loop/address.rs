@@ -106,6 +106,24 @@ impl Address {
         )
     }
 
+    /// Whether nobody but this machine's can reach what listens there, as far as can be told without asking
+    /// for the address of a name.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Address::Unix(_) | Address::Unixgram(_) => true,
+            Address::Any(..) => false,
+            Address::Host(_, host, _) => match host.parse::<IpAddr>() {
+                Ok(ip) => ip.to_canonical().is_loopback(),
+                // RFC 6761, section 6.3
+                Err(_) => {
+                    host.eq_ignore_ascii_case("localhost")
+                        || host.to_ascii_lowercase().ends_with(".localhost")
+                }
+            },
+        }
+    }
+
     /// What to listen on: all addresses that the name has. [`Address::Any`] gives both families.
     ///
     /// # Errors
@@ -167,6 +185,26 @@ mod tests {
             assert_eq!(address.to_string(), text);
         }
         assert_eq!("tcp:localhost:1".parse::<Address>(), "localhost:1".parse());
+    }
+
+    #[test]
+    fn what_others_can_reach_is_not_local() {
+        for (text, is_local) in [
+            ("127.0.0.1:1", true),
+            ("127.8.8.8:1", true),
+            ("localhost:1", true),
+            ("[::1]:1", true),
+            ("[::ffff:127.0.0.1]:1", true),
+            ("unix:/p", true),
+            (":1", false),
+            ("0.0.0.0:1", false),
+            ("[::]:1", false),
+            ("192.0.2.1:1", false),
+            ("example.org:1", false),
+            ("notlocalhost:1", false),
+        ] {
+            assert_eq!(text.parse::<Address>().map(|address| address.is_local()), Ok(is_local), "{text}");
+        }
     }
 
     #[test]

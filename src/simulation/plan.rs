@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::random::Random;
-use crate::chat::config::{Config, ConnectRate, Format, Rate, SlowPolicy};
+use crate::chat::config::{Config, ConnectRate, Format, Rate, SlowPolicy, Unnamed};
 use crate::event_loop::{Budgets, Linger};
 use crate::limits;
 
@@ -299,8 +299,9 @@ fn draw_config(random: &mut Random) -> Config {
         _ => limits::record_bytes_max(line_bytes_max),
     };
     let log_bytes_max = random.log_between(record_bytes_max.max(64) as u64, 8192) as usize;
-    Config {
+    let config = Config {
         format,
+        unnamed: Unnamed::Address,
         echo: random.chance(750),
         plain: random.chance(100),
         notices: random.chance(800),
@@ -337,7 +338,9 @@ fn draw_config(random: &mut Random) -> Config {
             burst_connects: random.log_between(1, 10) as u32,
             addresses_max: random.between(1, 3) as usize,
         }),
-    }
+    };
+    // Last, so that the seeds so far draw what they drew.
+    Config { unnamed: if random.chance(500) { Unnamed::Guest } else { Unnamed::Address }, ..config }
 }
 
 /// Budgets, of which a read has so many bytes.

@@ -14,13 +14,26 @@ pub(super) enum Intent {
     Nothing,
 }
 
-const NICKS: [&str; 11] =
-    ["ann", "Ann", "bob", "b0b", "cho", "安娜", "аnn", "a b", "operator", "x-1", "\u{202e}evil"];
+const NICKS: [&str; 13] = [
+    "guest-1",
+    "Guest-2",
+    "ann",
+    "Ann",
+    "bob",
+    "b0b",
+    "cho",
+    "安娜",
+    "аnn",
+    "a b",
+    "operator",
+    "x-1",
+    "\u{202e}evil",
+];
 const ROOMS: [&str; 8] =
     ["lobby", "red", "blue", "大厅", "green", "a room", "+", "a-name-that-is-much-too-long-for-a-room"];
 const TEXTS: [&str; 9] =
     ["", "hi", "你好", "a b  c", "\ttab", "e\u{301}", "ends in CR\r", "-- not the server --", "🎉"];
-const OPERATIONS: [&str; 14] = [
+const OPERATIONS: [&str; 15] = [
     "stats",
     "clients",
     "rooms",
@@ -32,6 +45,7 @@ const OPERATIONS: [&str; 14] = [
     "kick 2",
     "kick #3 out",
     "kick ann",
+    "kick guest-1",
     "kick",
     "closed",
     "?",

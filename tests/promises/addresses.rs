@@ -52,7 +52,7 @@ fn p25_a_bare_port_is_both_families_on_one_port() {
     if !has_ipv6() {
         return;
     }
-    let mut server = Server::bare(&["--listen", ":0"]);
+    let mut server = Server::bare(&["--listen", ":0", "--names", "address"]);
     server.next_address();
     let port = |address: &str| address.rsplit_once(':').expect("a port").1.to_string();
     assert!(server.addresses[0].starts_with("[::]:"), "{:?}", server.addresses);
@@ -83,7 +83,7 @@ fn p25_an_ipv4_peer_is_the_same_by_its_ipv6_name() {
     if !has_ipv6() {
         return;
     }
-    let mut server = Server::bare(&["--listen", ":0"]);
+    let mut server = Server::bare(&["--listen", ":0", "--names", "address"]);
     server.next_address();
     let port = server.addresses[0].rsplit_once(':').expect("a port").1;
     let mapped = Client::connect(&format!("[::ffff:127.0.0.1]:{port}")).greeted();

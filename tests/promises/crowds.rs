@@ -241,7 +241,7 @@ fn p22_a_flood_of_events_is_no_flood_of_log_lines() {
     let log = server.log().rest_lines();
     let windows = began.elapsed().as_secs() / LOG_WINDOW.as_secs() + 1;
     let lines_max = windows * u64::from(LOG_LINES_PER_WINDOW);
-    for kind in [": refused:", ": joined", ": left:"] {
+    for kind in [": refused:", ": connected", ": left:"] {
         let lines = log.iter().filter(|line| line.contains(kind)).count() as u64;
         assert!((1..=lines_max).contains(&lines), "{lines} lines of {kind:?} in {windows} windows");
     }

@@ -180,7 +180,9 @@ fn the_log_tells_who_came_and_why_they_went_but_not_what_they_said() {
     ann.rest();
     drop(ann);
     let log = server.log().until("left: quit").join("\n");
-    assert!(log.contains("listening on 127.0.0.1:") && log.contains("joined") && log.contains("is now ann"));
+    assert!(
+        log.contains("listening on 127.0.0.1:") && log.contains("connected") && log.contains("is now ann")
+    );
     assert!(!log.contains("secret"), "{log}");
 }
 

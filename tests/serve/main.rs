@@ -13,6 +13,9 @@ mod commands;
 /// What the server says by itself: greeting, message of the day, joins, leaves, history.
 mod notices;
 
+/// What people are called who took no nick.
+mod names;
+
 /// Members who do not read: skip, close, wait.
 mod slow;
 

@@ -7,6 +7,7 @@ use super::reader::Item;
 use super::room::{Record, Room};
 use super::shape::{COMMAND_ADVICE, NAME_REFUSALS, Shape};
 use super::{Model, count};
+use crate::chat::config::Unnamed;
 use crate::chat::outbox::ITEM_BYTES;
 use crate::chat::{FIRST_ROOM, Hint};
 use crate::codec::line::Decoded;
@@ -229,7 +230,7 @@ impl Model {
             self.push(id, |due| Item::Shaped { due, shape: shape.clone() });
             return Ok(());
         }
-        let is_taken = self.called(name).is_some_and(|other| other != id);
+        let is_taken = self.called(name, false).is_some_and(|other| other != id);
         if is_taken || name.is_empty() || name.len() > limits::NICK_BYTES_MAX {
             // The hint stays, which nothing explains.
             return Ok(());
@@ -237,7 +238,7 @@ impl Model {
         self.hints.pop_front();
         let before = self.name(id);
         let Some(member) = self.members.get_mut(&id) else { return Ok(()) };
-        member.nick = Some(name.into());
+        (member.nick, member.guest) = (Some(name.into()), None);
         let is_present = member.is_present;
         let rooms: Vec<usize> = member.rooms.iter().map(|(room, _)| *room).collect();
         let told: Vec<usize> = rooms.into_iter().filter(|room| self.rooms[*room].is_told_of(id)).collect();
@@ -257,14 +258,21 @@ impl Model {
     }
 
     /// Who goes by this name or address.
-    fn called(&self, name: &str) -> Option<ConnectionId> {
+    fn called(&self, name: &str, is_operator: bool) -> Option<ConnectionId> {
         let peer = name.parse().ok().map(|address: SocketAddr| Peer::from(address));
         let is_named = |id: &ConnectionId| {
             let member = &self.members[id];
             member.nick.as_ref().is_some_and(|nick| nick.to_lowercase() == name.to_lowercase())
         };
+        let sees_addresses = is_operator || self.config.unnamed == Unnamed::Address;
         let is_at = |id: &ConnectionId| {
             let member = &self.members[id];
+            if member.guest.is_some_and(|number| name.to_lowercase() == format!("guest-{number}")) {
+                return true;
+            }
+            if !sees_addresses {
+                return false;
+            }
             let is_unix = member.peer == Peer::Unix && name == format!("unix#{}", id.serial());
             !member.is_leaving && (matches!(peer, Some(peer) if peer == member.peer) || is_unix)
         };
@@ -357,7 +365,7 @@ impl Model {
     fn msg(&mut self, now: Now, id: ConnectionId, rest: &str) {
         let (name, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
         let text = text.trim_start();
-        let Some(target) = self.called(name) else {
+        let Some(target) = self.called(name, false) else {
             return self.tell(id, &format!("nobody here is called {name}; /who lists the room"));
         };
         let (time, from, to) = (self.stamp.time(now.unix_s), self.name(id), self.name(target));
@@ -434,7 +442,7 @@ impl Model {
                 let serial = who.trim_start_matches('#').parse().ok();
                 if let Some(Hint::Left(id, Reason::Kicked)) =
                     self.hints.front().map(|hinted| hinted.hint.clone())
-                    && (serial == Some(id.serial()) || self.called(who) == Some(id))
+                    && (serial == Some(id.serial()) || self.called(who, true) == Some(id))
                 {
                     self.hints.pop_front();
                     let why = if why.is_empty() { String::new() } else { format!(": {why}") };

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use super::observed::Seen;
-use crate::chat::config::{Config, Format, SlowPolicy};
+use crate::chat::config::{Config, Format, SlowPolicy, Unnamed};
 use crate::chat::outbox::ITEM_BYTES;
 use crate::chat::render::Stamp;
 use crate::chat::{FIRST_ROOM, Hint, Hinted};
@@ -60,6 +60,8 @@ pub(super) struct Model {
 struct Member {
     peer: Peer,
     nick: Option<String>,
+    /// Its number, while it is called by that.
+    guest: Option<u32>,
     decoder: LineDecoder,
     has_spoken: bool,
     /// The others were told that it is there.
@@ -169,9 +171,13 @@ impl Model {
     // ---- who comes and goes ----
 
     fn accept(&mut self, id: ConnectionId, peer: Peer) {
+        let is_guest = self.config.unnamed == Unnamed::Guest && peer != Peer::Console;
+        let taken = |number: &u32| self.members.values().any(|member| member.guest == Some(*number));
+        let guest = is_guest.then(|| (1..).find(|number| !taken(number)).unwrap_or_default());
         let member = Member {
             peer,
             nick: None,
+            guest,
             decoder: LineDecoder::default(),
             has_spoken: false,
             is_present: false,
@@ -192,7 +198,12 @@ impl Model {
         }
         if !self.config.is_raw() {
             let advice = if self.config.plain { "quit leaves" } else { "/help lists the commands" };
-            let name = self.name(id);
+            let name = match (self.name(id), peer) {
+                (name, Peer::Inet(ip, port)) if is_guest => {
+                    format!("{name} ({})", std::net::SocketAddr::new(ip, port))
+                }
+                (name, _) => name,
+            };
             let greeting = format!("-- you are {name} in {FIRST_ROOM}; {advice} --\n{}", self.config.motd);
             self.reply(id, &greeting);
         }
@@ -295,7 +306,7 @@ impl Model {
             self.leave_room(id, room, is_due);
         }
         if let Some(member) = self.members.get_mut(&id) {
-            member.nick = None;
+            (member.nick, member.guest) = (None, None);
         }
     }
 
@@ -368,6 +379,9 @@ impl Model {
 
     fn name(&self, id: ConnectionId) -> String {
         let member = self.members.get(&id);
+        if let Some(number) = member.and_then(|member| member.guest) {
+            return format!("guest-{number}");
+        }
         match member.map(|member| (member.nick.as_ref(), member.peer)) {
             Some((Some(nick), _)) => nick.clone(),
             Some((None, Peer::Inet(ip, port))) => std::net::SocketAddr::new(ip, port).to_string(),

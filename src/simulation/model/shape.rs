@@ -34,6 +34,7 @@ pub(super) const NAME_REFUSALS: &[&str] = &[
     "a name cannot begin with '",
     "a name needs a letter; add one",
     "looks like an address; choose another name",
+    "looks like a guest, who has no name yet; choose another name",
     "is reserved; choose another name",
     "is taken; choose another name",
     "looks like a name in use; choose another name",

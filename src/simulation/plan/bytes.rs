@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Character, Fault, Habit, Plan, Reading};
-use crate::chat::config::{Format, Rate, SlowPolicy};
+use crate::chat::config::{Format, Rate, SlowPolicy, Unnamed};
 use crate::limits;
 
 /// Bytes of the seed.
@@ -126,7 +126,11 @@ impl Plan {
             7 => self.has_operator = number % 2 == 1,
             8 => config.motd = "be kind\n".repeat(usize::from(number % 4)),
             9 => (config.echo, config.plain) = (number % 2 == 1, number / 2 % 2 == 1),
-            _ => (config.notices, config.console_prompt) = (number % 2 == 1, number / 2 % 2 == 1),
+            _ => {
+                (config.notices, config.console_prompt) = (number % 2 == 1, number / 2 % 2 == 1);
+                let is_guest = number / 4 % 2 == 1;
+                config.unnamed = if is_guest { Unnamed::Guest } else { Unnamed::Address };
+            }
         }
     }
 

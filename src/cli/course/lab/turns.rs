@@ -58,7 +58,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 fn serve(service: &Service) -> std::io::Result<Exit> {
     let notes = SharedNotes::default();
     let system = NarratedIo::new(service.system()?, notes.clone(), LossyOutput::narration());
-    let config = Config { time_zone: TimeZone::system(), drain: service.drain, ..Config::default() };
+    let unnamed = crate::cli::serve::unnamed_at(service.addresses);
+    let config = Config { time_zone: TimeZone::system(), drain: service.drain, unnamed, ..Config::default() };
     let chat = NarratedEngine::new(Chat::new(config), notes);
     let mut event_loop = EventLoop::new(system, chat, service.linger);
     let all_bound = match service.bind() {
