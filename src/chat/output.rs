@@ -102,7 +102,10 @@ impl Chat {
                 }
             }
             let Some((room, cursor)) = self.next_room(id, stop) else {
-                self.caught_up(now, id);
+                match stop {
+                    None => self.caught_up(now, id),
+                    Some((room, _)) => self.follow_only(id, room),
+                }
                 return Offered::Nothing;
             };
             if let Some(offered) = self.next_of_log(now, id, room, cursor, stop) {
@@ -299,6 +302,22 @@ impl Chat {
             }
         }
         self.resume_waiting_for(id);
+    }
+
+    /// What is due to the session next comes behind an announcement that its room has no space for yet. Until
+    /// then it takes nothing of its other rooms, which must not count on it.
+    fn follow_only(&mut self, id: ConnectionId, only: RoomId) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.is_lagging = true;
+        let places: Vec<_> = session.memberships().map(|m| (m.room, m.index, m.cursor.offset)).collect();
+        for (room_id, index, offset) in places {
+            let Some(room) = self.rooms.get_mut(room_id.index()) else { continue };
+            if room_id == only {
+                room.follow(index, &mut self.sessions);
+            } else {
+                room.lag(index, offset, &mut self.sessions);
+            }
+        }
     }
 
     /// Senders who wait for this slow reader may have space now.
