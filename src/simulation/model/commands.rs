@@ -145,13 +145,15 @@ impl Model {
     }
 
     fn command(&mut self, now: Now, id: ConnectionId, line: &str) -> Result<(), String> {
-        let (typed, rest) = line[1..].split_once(char::is_whitespace).unwrap_or((&line[1..], ""));
-        let rest = rest.trim();
+        let (typed, text) = line[1..].split_once(char::is_whitespace).unwrap_or((&line[1..], ""));
+        let rest = text.trim();
         let words = rest.split_whitespace().count();
         let room = self.members.get(&id).and_then(|member| member.rooms.last()).map(|(room, _)| *room);
         let usage = |name: &str| format!("usage: /{name}");
         match (&*typed.to_ascii_lowercase(), room) {
             ("nick", _) if words < 1 => self.tell(id, &usage("nick NAME")),
+            ("say", _) if words < 1 => self.tell(id, &usage("say TEXT")),
+            ("say", _) => return self.say(now, id, text.as_bytes(), false),
             ("me", _) if words < 1 => self.tell(id, &usage("me TEXT")),
             ("join", _) if words < 1 => self.tell(id, &usage("join ROOM")),
             ("msg", _) if words < 2 => self.tell(id, &usage("msg NAME TEXT")),
