@@ -40,10 +40,11 @@ pub(in crate::cli) struct Arguments {
 }
 
 const HELP: &str = "\
-On a stream an answer ends with a line, or with a short silence; a datagram is one. After the last text the \
-peer is told that no more will come, and what it still sends is printed until it ends, too; `exit` is not \
-sent, but leaves. A pipe is sent line by line, to a stream as fast as the peer takes it. On a terminal, type \
-a line and Enter, exit or Ctrl-D to leave: there only connecting has a deadline. What is printed is cleaned \
+On a stream an answer ends with a line, or with a short silence; a datagram is one. Once the last text is \
+answered, or had its time for that, the peer is told that no more will come, and what it still sends is printed \
+until it ends, too. A pipe is sent line by line, to a stream as fast as the peer takes it, and ends in the same \
+way: as many answers are awaited as lines were sent. On a terminal, type a line and Enter, exit or Ctrl-D to \
+leave: there only connecting has a deadline. What is printed is cleaned \
 for a terminal, and as it came in a pipe; a datagram ends a line.
 
 What it teaches: a client needs no call that waits. The peer, the keyboard and the clock are watched at once, \
