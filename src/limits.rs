@@ -301,6 +301,9 @@ pub const CLIENT_ANSWER: Duration = Duration::from_secs(30);
 /// old connection can hold it until the server finds out, as a rule after [`KEEPALIVE_IDLE`] and the probes.
 pub const CLIENT_WISH: Duration = Duration::from_secs(180);
 
+/// Bytes of the server's words that a client repeats when it tells why something failed.
+pub const CLIENT_WORDS_BYTES_MAX: usize = 512;
+
 /// The least time between two questions for the same nick or room.
 pub const CLIENT_WISH_PAUSE_MIN: Duration = Duration::from_secs(1);
 

@@ -65,8 +65,12 @@ enum Color {
 
 /// A nick or a room: one word, for it becomes part of a command.
 fn word(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    if text.is_empty() || text.contains(char::is_whitespace) {
         return Err("one word, without spaces".into());
+    }
+    if crate::codec::text::clean(text.as_bytes()) != text {
+        // The server removes them, and grants another word.
+        return Err("one word, without control characters and what turns the direction of text".into());
     }
     Ok(text.into())
 }

@@ -2,6 +2,7 @@
 
 use super::reconnect::own_words;
 use super::{Client, Commands, Host, Link};
+use crate::codec::text;
 use crate::engine::Now;
 use crate::limits;
 
@@ -52,6 +53,8 @@ impl<H: Host> Client<H> {
         self.hear_news(now, words);
         let is_loss = !self.screen.is_interactive() && words.contains("was not sent");
         if is_loss && self.fault.is_none() {
+            let words = text::clean(words.as_bytes());
+            let words = text::truncate_at_char(&words, limits::CLIENT_WORDS_BYTES_MAX);
             self.fault = Some(format!("{}: {words}", self.settings.address));
         }
     }

@@ -47,7 +47,7 @@ impl<H: Host> Client<H> {
         if self.input == Input::Leaving {
             return self.tell("leaving: not sent; Ctrl-C ends at once");
         }
-        let is_quit = !is_pasted && (line == "quit" || line.eq_ignore_ascii_case("/quit"));
+        let is_quit = !is_pasted && (line == "quit" || is_quit_command(line));
         if is_quit {
             self.outbox.push(line.as_bytes());
             self.make_ready(self.socket());
@@ -162,7 +162,7 @@ impl<H: Host> Client<H> {
         let is_quit = data::is_quit(line);
         if self.settings.takes_commands {
             let clean = text::clean(line);
-            self.has_said_quit |= clean.eq_ignore_ascii_case("/quit");
+            self.has_said_quit |= is_quit_command(&clean);
             match Wish::of(&clean) {
                 Some(_) => self.command(&clean),
                 None => {
@@ -197,4 +197,9 @@ impl<H: Host> Client<H> {
         self.advance(now);
         self.finish_output();
     }
+}
+
+/// Whether the server leaves at a command, whatever stands behind it.
+fn is_quit_command(line: &str) -> bool {
+    line.split(char::is_whitespace).next().is_some_and(|command| command.eq_ignore_ascii_case("/quit"))
 }

@@ -521,7 +521,9 @@ fn a_line_typed_before_the_first_connection_is_sent_with_it() {
 
 #[test]
 fn quit_and_ctrl_d_leave_and_show_the_farewell() {
-    for (keys, sent) in [(&b"quit\r"[..], "quit\n"), (b"/quit\r", "/quit\n"), (b"\x04", "")] {
+    for (keys, sent) in
+        [(&b"quit\r"[..], "quit\n"), (b"/quit\r", "/quit\n"), (b"/QUIT now\r", "/QUIT now\n"), (b"\x04", "")]
+    {
         let mut stage = Stage::greeted(TERMINAL);
         stage.input(keys);
         assert_eq!(stage.sent(), sent);

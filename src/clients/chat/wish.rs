@@ -4,7 +4,9 @@
 //! says before its pong is the answer: it is granted, or refused in whatever words. A server without
 //! commands says the word instead, or nothing.
 
+use crate::codec::text;
 use crate::engine::Moment;
+use crate::limits;
 
 /// One thing that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ impl Wish {
     pub(super) fn command(&self) -> String {
         match self {
             Wish::Nick(name) => format!("/nick {name}"),
+            // The server takes one `#` away, as we did.
+            Wish::Room(name) if name.starts_with('#') => format!("/join #{name}"),
             Wish::Room(name) => format!("/join {name}"),
         }
     }
@@ -151,8 +155,9 @@ impl Asked {
         if self.wish.is_granted_by(words) {
             self.is_granted = true;
         } else if !is_news(words) && self.words.is_none() && !self.is_granted {
-            self.words = Some(words.into());
-            return if self.is_repeated { Heard::Hidden } else { Heard::Shown };
+            self.words = Some(text::truncate_at_char(words, limits::CLIENT_WORDS_BYTES_MAX).into());
+            let is_known = self.is_repeated && may_be_granted_later(words);
+            return if is_known { Heard::Hidden } else { Heard::Shown };
         }
         Heard::Shown
     }
@@ -206,6 +211,22 @@ mod tests {
             let mut asked = asked(wish);
             asked.hear(words.as_bytes(), true, Some(words));
             assert_eq!(asked.is_granted, is_granted, "{words}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_says_at_length_is_kept_short_and_only_what_is_known_is_hidden() {
+        let mut asked = asked(Wish::Nick("ann".into()));
+        asked.is_repeated = true;
+        let words = "the server is closing ".repeat(10_000);
+        assert_eq!(asked.hear(words.as_bytes(), true, Some(&words)), Heard::Shown);
+        assert!(asked.words.is_some_and(|words| words.len() <= limits::CLIENT_WORDS_BYTES_MAX));
+    }
+
+    #[test]
+    fn a_room_is_asked_for_by_the_name_that_the_server_will_understand() {
+        for (given, command) in [("tea", "/join tea"), ("#tea", "/join tea"), ("##tea", "/join ##tea")] {
+            assert_eq!(Wish::room(given).command(), command);
         }
     }
 
