@@ -211,7 +211,11 @@ pub const ANNOUNCEMENT_BYTES_MAX: usize = 4 * 1024;
 /// Closes that the operator can look at.
 pub const CLOSES_KEPT_MAX: usize = 100;
 
-/// Bytes of the reason that an operator gives to whom is kicked.
+/// Bytes of a line of the operator's, or of a person's on a terminal that edits the line itself. Linux keeps 4,095
+/// bytes of such a line and drops the rest without a word, so a line of that length is not known to be whole.
+pub const TERMINAL_LINE_BYTES_MAX: usize = 4094;
+
+/// Bytes of the reason that an operator gives to whom is kicked; with more of them nobody is.
 pub const KICK_REASON_BYTES_MAX: usize = 256;
 
 /// The same as [`PRIVATE_BYTES_MAX`] for the chat's operator; one more table may follow.

@@ -155,3 +155,19 @@ fn rest_bytes(config: &Config) -> usize {
         // An answer that lists people or rooms, while it is made.
         + 4 * limits::LISTED_MAX * LISTED_LINE_BYTES_MAX
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::line::{Decoded, LineDecoder};
+
+    #[test]
+    fn the_longest_line_without_its_end_is_counted_with_its_mark() {
+        for (config, mark) in [(Config::default(), SAY), (Config { plain: true, ..Config::default() }, b"")] {
+            let line = [mark, &vec![b'x'; config.line_bytes_max], b"\r"].concat();
+            let seen = LineDecoder::default().decode(&line, config.dialect(), config.line_bytes_max);
+            assert!(matches!(seen, Decoded::Incomplete { consumed: 0 }), "{seen:?}");
+            assert!(line.len() <= input_bytes_max(&config), "{} bytes stay with the loop", line.len());
+        }
+    }
+}

@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::engine::{Action, ConnectionId, Endpoint, Moment, Now};
+use crate::limits;
 use crate::output_queues::OutputQueues;
 
 use super::Outcome;
@@ -34,6 +35,9 @@ pub struct Settings {
     pub endpoints: Vec<Endpoint>,
     /// What to send first.
     pub texts: Vec<String>,
+    /// Whether the first of them is answered before anything else is sent, also where all else is sent at once;
+    /// a person sees to that.
+    pub has_ready: bool,
     /// Whether the lines of standard input follow.
     pub reads_input: bool,
     /// Whether a person types them: then only connecting has a deadline.
@@ -141,7 +145,8 @@ impl Call {
 
     /// Whether a text waits until the one before is answered.
     fn is_paced(&self) -> bool {
-        !self.settings.reads_input || (self.is_datagram() && !self.settings.is_interactive)
+        let is_ready = self.settings.has_ready && self.texts_sent == 1;
+        !self.settings.reads_input || (!self.settings.is_interactive && (self.is_datagram() || is_ready))
     }
 
     /// Sends what may be sent now.
@@ -154,10 +159,16 @@ impl Call {
                     self.has_input = false;
                     return self.end(Outcome::Done);
                 }
+                Some(text)
+                    if self.settings.is_interactive && text.len() > limits::TERMINAL_LINE_BYTES_MAX =>
+                {
+                    self.refuse_cut_line();
+                }
                 Some(text) => {
                     self.send(&text);
-                    if self.texts_sent == 0 {
-                        self.messages_heard = 0;
+                    if self.texts_sent <= u64::from(self.settings.has_ready) {
+                        // What came before, and what more the answer to the first text has, is no answer to this.
+                        self.messages_heard = self.texts_sent;
                     }
                     self.texts_sent += 1;
                     self.has_answer = false;
@@ -189,6 +200,19 @@ impl Call {
                 self.set_deadline(now);
                 self.answers_by = self.deadline;
             }
+        }
+    }
+
+    /// The terminal may have cut a line of a person's: it is not sent as if it were whole.
+    fn refuse_cut_line(&mut self) {
+        let most = limits::TERMINAL_LINE_BYTES_MAX;
+        let why =
+            format!("a terminal cuts long lines: not sent: {most} bytes at most; a pipe takes longer ones");
+        if self.settings.is_clean {
+            self.print_clean(format!("onepoll: call: {why}").as_bytes());
+        } else {
+            // Standard output is data.
+            self.end(Outcome::Failed(why));
         }
     }
 

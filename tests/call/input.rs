@@ -117,6 +117,28 @@ fn a_peer_that_reads_nothing_holds_up_a_pipe_no_longer_than_the_timeout() {
 }
 
 #[test]
+fn a_paste_that_the_terminal_cuts_is_not_sent_as_if_it_were_whole() {
+    // Who has no terminal to offer must not wait for a caller either.
+    if !is_installed("script") {
+        return;
+    }
+    let (address, peer) = peer(|mut peer| {
+        peer.send("hello\n");
+        assert_eq!(peer.line(), "short");
+        assert!(peer.next_line().is_none());
+    });
+    let inner = format!("exec {} call {address}", env!("CARGO_BIN_EXE_onepoll"));
+    let Some(command) = on_a_terminal(&inner) else { return };
+    let mut terminal = Calling::spawn(command);
+    terminal.output.until("hello");
+    terminal.type_in(&format!("{}\n", "x".repeat(10_000)));
+    terminal.output.until("a terminal cuts long lines: not sent: 4094 bytes at most");
+    terminal.type_in("short\nexit\n");
+    assert_eq!(terminal.exit_code(), Some(0));
+    peer.join().expect("the peer was content");
+}
+
+#[test]
 fn on_a_terminal_a_person_talks_and_is_shown_nothing_harmful() {
     // Who has no terminal to offer must not wait for a caller either.
     if !is_installed("script") {

@@ -233,6 +233,17 @@ fn a_pipe_that_is_refused_nick_or_room_says_nothing_anywhere() {
 }
 
 #[test]
+fn a_word_that_the_server_would_grant_as_another_is_refused_before_anything_is_sent() {
+    for word in ["", "a b", "a\u{1}b", "a\u{202e}b", "\u{feff}ann"] {
+        for option in ["--nick", "--room"] {
+            let (code, errors) = pipe("", &["127.0.0.1:1", option, word]);
+            assert_eq!(code, Some(2), "{errors:?}");
+            assert!(errors[0].contains("one word, without"), "{errors:?}");
+        }
+    }
+}
+
+#[test]
 fn a_pipe_is_said_whatever_it_looks_like() {
     for format in ["line", "classic", "ack"] {
         let (_server, address) = Process::server("127.0.0.1:0", &["--format", format]);

@@ -76,7 +76,7 @@ impl Call {
     }
 
     /// Prints lines without what a terminal would obey, each with its end.
-    fn print_clean(&mut self, lines: &[u8]) {
+    pub(super) fn print_clean(&mut self, lines: &[u8]) {
         for line in lines.strip_suffix(b"\n").unwrap_or(lines).split(|byte| *byte == b'\n') {
             self.print(format!("{}\n", text::clean(line)).as_bytes());
         }

@@ -35,6 +35,7 @@ fn settings(scheme: &str, texts: &[&str]) -> Settings {
         address: format!("{scheme}host:7"),
         endpoints: endpoints.to_vec(),
         texts: texts.iter().map(ToString::to_string).collect(),
+        has_ready: false,
         reads_input: texts.is_empty(),
         is_interactive: false,
         ends_lines: true,
@@ -355,6 +356,52 @@ fn a_person_has_no_deadline_but_to_connect() {
     stage.type_in(b"one\nexit\ntwo\n");
     stage.done();
     assert_eq!(stage.sent, "one\n", "nothing that was pasted behind it is sent");
+}
+
+#[test]
+fn a_line_that_the_terminal_may_have_cut_is_not_sent_and_told_so() {
+    let long = format!("{}\n", "x".repeat(4095));
+    let mut stage = Stage::connected(Settings { is_interactive: true, is_clean: true, ..settings("", &[]) });
+    stage.type_in(long.as_bytes());
+    assert!(stage.printed().contains("not sent: 4094 bytes at most"), "{}", stage.printed());
+    stage.type_in(&long.as_bytes()[1..]);
+    assert_eq!(stage.sent, long[1..]);
+    let mut stage = Stage::connected(Settings { is_interactive: true, ..settings("", &[]) });
+    stage.type_in(long.as_bytes());
+    stage.failed("a terminal cuts long lines: not sent");
+    let mut pipe = Stage::stream(&[]);
+    pipe.type_in(long.as_bytes());
+    assert_eq!(pipe.sent, long);
+}
+
+#[test]
+fn the_answer_to_ready_is_awaited_before_a_pipe_as_before_arguments() {
+    for mut stage in [
+        Stage::connected(Settings { has_ready: true, ..settings("", &["ready", "one"]) }),
+        Stage::connected(Settings { has_ready: true, reads_input: true, ..settings("", &["ready"]) }),
+    ] {
+        if stage.call.wants_input(CONSOLE()) {
+            stage.end(CONSOLE(), b"one");
+        }
+        assert_eq!(stage.sent, "ready\n");
+        stage.hear(b"welcome\n");
+        assert_eq!(stage.sent, "ready\none\n");
+        assert!(!stage.is_finished);
+        stage.hear(b"1\n");
+        assert!(stage.is_finished);
+    }
+    let mut mute =
+        Stage::connected(Settings { has_ready: true, reads_input: true, ..settings("", &["ready"]) });
+    mute.end(CONSOLE(), b"one");
+    mute.wait(SECOND * 5);
+    mute.failed("no answer within 5 s");
+    assert_eq!(mute.sent, "ready\n");
+    // A person sees whether it is answered.
+    let person =
+        Settings { has_ready: true, reads_input: true, is_interactive: true, ..settings("", &["ready"]) };
+    let mut person = Stage::connected(person);
+    person.type_in(b"one\n");
+    assert_eq!(person.sent, "ready\none\n");
 }
 
 #[test]

@@ -273,6 +273,15 @@ mod tests {
     }
 
     #[test]
+    fn questions_that_wait_are_bounded_however_short_they_are() {
+        let mut outbox = Outbox::default();
+        while !outbox.is_full() {
+            outbox.push_question(nick(), "/nick ann");
+        }
+        assert_eq!(outbox.gates.len(), GATES_MAX);
+    }
+
+    #[test]
     fn what_was_sent_is_not_kept() {
         let mut outbox = Outbox::default();
         let line = [b'x'; 999];

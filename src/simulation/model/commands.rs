@@ -20,7 +20,10 @@ const TLS: &[u8] = &[0x16, 3];
 impl Model {
     /// Bytes that the server took: whole lines, or parts of one that is too long.
     pub(super) fn consume(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) -> Result<(), String> {
-        let (dialect, line_bytes_max) = (self.config.dialect(), self.config.line_bytes_max);
+        let dialect = self.config.dialect();
+        let is_console = self.members.get(&id).is_some_and(|member| member.peer == Peer::Console);
+        let terminal_max = if is_console { limits::TERMINAL_LINE_BYTES_MAX } else { usize::MAX };
+        let line_bytes_max = self.config.line_bytes_max.min(terminal_max);
         let mut done = 0;
         while done < bytes.len() {
             let Some(member) = self.members.get_mut(&id) else { return Ok(()) };
@@ -34,7 +37,6 @@ impl Model {
                 return self.count_line(is_line);
             }
             let Some(member) = self.members.get_mut(&id) else { return Ok(()) };
-            let is_console = member.peer == Peer::Console;
             let taken = match member.decoder.decode(&bytes[done..], dialect, line_bytes_max) {
                 Decoded::Incomplete { consumed: 0 } => {
                     let rest = bytes[done..].escape_ascii();
@@ -400,7 +402,6 @@ impl Model {
             "watch" => self.is_exact = false,
             "kick" => {
                 let why = rest.split_once(char::is_whitespace).map_or("", |(_, why)| why.trim());
-                let why = text::truncate_at_char(why, limits::KICK_REASON_BYTES_MAX);
                 let who = rest.split_whitespace().next().unwrap_or_default();
                 let serial = who.trim_start_matches('#').parse().ok();
                 if let Some(Hint::Left(id, Reason::Kicked)) =

@@ -47,13 +47,20 @@ fn nothing_is_said_before_nick_and_room_are_granted() {
 
 #[test]
 fn the_end_of_a_pipe_is_told_once_the_room_is_granted() {
-    let mut stage = stage(PIPE, None, Some("tea"));
-    stage.end_input(b"secret");
-    stage.hear(GREETING);
-    assert!(!stage.is_finished());
-    stage.answer(IN_TEA);
-    assert!(stage.is_finished());
-    assert_eq!(stage.said(), ["/join tea", "secret"]);
+    for is_greeted in [false, true] {
+        let mut stage = stage(PIPE, None, Some("tea"));
+        if is_greeted {
+            stage.hear(GREETING);
+            stage.end_input(b"secret");
+        } else {
+            stage.end_input(b"secret");
+            stage.hear(GREETING);
+        }
+        assert!(!stage.is_finished());
+        stage.answer(IN_TEA);
+        assert!(stage.is_finished());
+        assert_eq!(stage.said(), ["/join tea", "secret"]);
+    }
 }
 
 #[test]

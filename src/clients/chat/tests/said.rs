@@ -37,6 +37,20 @@ fn commands_from_a_pipe_are_awaited_before_what_follows() {
 }
 
 #[test]
+fn only_what_a_pipe_had_is_asked_for_again_after_a_lost_connection() {
+    let mut stage = greeted(PIPE, GREETING, |settings| settings.takes_commands = true);
+    stage.close(Reason::Reset);
+    let pause = stage.pause();
+    stage.wait(pause);
+    stage.connect();
+    stage.hear(GREETING);
+    stage.input(b"/nick ann\nsecret\n");
+    stage.answer("'ann' is taken; choose another name");
+    assert_eq!(stage.said(), ["/nick ann"]);
+    assert!(matches!(stage.client.outcome(), Some(Outcome::CannotConnect(_))), "no ghost of ours holds it");
+}
+
+#[test]
 fn a_mark_is_not_sent_to_a_server_without_commands() {
     for greeting in [PLAIN_GREETING, b"hello\n", b"-- odd --\nhello\n"] {
         let mut stage = greeted(PIPE, greeting, |_| {});
