@@ -211,7 +211,11 @@ pub const ANNOUNCEMENT_BYTES_MAX: usize = 4 * 1024;
 /// Closes that the operator can look at.
 pub const CLOSES_KEPT_MAX: usize = 100;
 
-/// Bytes of the reason that an operator gives to whom is kicked.
+/// Bytes of a line of the operator's, or of a person's on a terminal that edits the line itself. Linux keeps 4,095
+/// bytes of such a line and drops the rest without a word, so a line of that length is not known to be whole.
+pub const TERMINAL_LINE_BYTES_MAX: usize = 4094;
+
+/// Bytes of the reason that an operator gives to whom is kicked; with more of them nobody is.
 pub const KICK_REASON_BYTES_MAX: usize = 256;
 
 /// The same as [`PRIVATE_BYTES_MAX`] for the chat's operator; one more table may follow.
@@ -284,8 +288,28 @@ pub const CLIENT_OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of the user's lines that wait for the server, beyond which reading standard input stops.
 pub const CLIENT_INPUT_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes of a line that a client sends, typed, pasted or piped: the longest that any server takes. What it
+/// thinks of shorter ones the server says itself.
+pub const CLIENT_LINE_BYTES_MAX: usize = *LINE_BYTES_RANGE.end();
+
 /// How long a client waits for the server's first words before it sends its own.
 pub const CLIENT_GREETING: Duration = Duration::from_millis(200);
+
+/// The same where what is to be sent depends on whether the server has commands.
+pub const CLIENT_GREETING_LONG: Duration = Duration::from_secs(10);
+
+/// How long the server has to answer a nick or a room that is asked for: at a slow `--rate` they wait, too.
+pub const CLIENT_ANSWER: Duration = Duration::from_secs(30);
+
+/// How long a client in a pipe asks again for a nick or a room that it had before its connection was lost: the
+/// old connection can hold it until the server finds out, as a rule after [`KEEPALIVE_IDLE`] and the probes.
+pub const CLIENT_WISH: Duration = Duration::from_secs(180);
+
+/// Bytes of the server's words that a client repeats when it tells why something failed.
+pub const CLIENT_WORDS_BYTES_MAX: usize = 512;
+
+/// The least time between two questions for the same nick or room.
+pub const CLIENT_WISH_PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// Silence of the server after which a person who leaves waits no longer for its end.
 pub const CLIENT_LEAVE: Duration = Duration::from_secs(5);
@@ -421,6 +445,10 @@ const _: () = assert!(
 const _: () = assert!(LOG_BYTES_MAX >= 16 * record_bytes_max(LINE_BYTES_MAX));
 // The longest line of a person can wait for the client's socket.
 const _: () = assert!(CLIENT_INPUT_BYTES_MAX > *LINE_BYTES_RANGE.end());
+// What held a lost connection's nick is gone before its client gives up.
+const _: () = assert!(
+    CLIENT_WISH.as_secs() > KEEPALIVE_IDLE.as_secs() + KEEPALIVE_PROBES as u64 * KEEPALIVE_INTERVAL.as_secs()
+);
 // A name and a room's tag fit into a record's overhead: 20 for the time, the rest punctuation. An
 // IPv6 address with its port has at most 48 bytes.
 const _: () = assert!(20 + 48 + NICK_BYTES_MAX + ROOM_NAME_BYTES_MAX + 32 <= RECORD_OVERHEAD_BYTES_MAX);

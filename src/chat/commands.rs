@@ -28,7 +28,8 @@ struct Command {
     /// Whether who only listened is a member from then on. What is said sees to that itself, and a nick once it
     /// is given, so that the others are told the new name alone; who leaves was never there.
     makes_present: bool,
-    /// Called with what follows the name, trimmed; it is not empty where `arguments` demands one.
+    /// Called with what follows the name (see [`Command::argument`]); it is not blank where `arguments`
+    /// demands one.
     run: fn(&mut Chat, Now, ConnectionId, &str) -> Flow,
 }
 
@@ -39,7 +40,7 @@ pub(super) enum Asker {
     Operator,
 }
 
-const COMMANDS: [Command; 12] = [
+const COMMANDS: [Command; 13] = [
     Command {
         name: "help",
         arguments: "",
@@ -55,6 +56,14 @@ const COMMANDS: [Command; 12] = [
         cost_lines: MEMBERSHIP_COST_LINES,
         makes_present: false,
         run: Chat::nick,
+    },
+    Command {
+        name: SAY,
+        arguments: "TEXT",
+        help: "say TEXT, whatever it looks like",
+        cost_lines: 0,
+        makes_present: false,
+        run: Chat::say_text,
     },
     Command {
         name: "me",
@@ -138,11 +147,21 @@ const COMMANDS: [Command; 12] = [
     },
 ];
 
+/// The command whose text is never taken for anything else.
+const SAY: &str = "say";
+
+impl Command {
+    /// What the command is given of what follows the white space behind its name: a text that is said keeps
+    /// its own white space.
+    fn argument<'a>(&self, text: &'a str) -> &'a str {
+        if self.name == SAY { text } else { text.trim() }
+    }
+}
+
 impl Chat {
     /// Runs a line that begins with a slash.
     pub(super) fn command(&mut self, now: Now, id: ConnectionId, line: &str) -> Flow {
-        let (name, rest) = line[1..].split_once(char::is_whitespace).unwrap_or((&line[1..], ""));
-        let rest = rest.trim();
+        let (name, text) = line[1..].split_once(char::is_whitespace).unwrap_or((&line[1..], ""));
         let Some(command) = COMMANDS.iter().find(|command| command.name.eq_ignore_ascii_case(name)) else {
             return match self.pay(now, id, 1) {
                 Flow::Wait => Flow::Wait,
@@ -157,7 +176,7 @@ impl Chat {
             .arguments
             .split(' ')
             .filter(|argument| !argument.is_empty() && !argument.starts_with('['));
-        let is_complete = rest.split_whitespace().count() >= required.count();
+        let is_complete = text.split_whitespace().count() >= required.count();
         // What pays for itself once it runs pays for the answer if it does not.
         let cost_lines = if is_complete { command.cost_lines } else { command.cost_lines.max(1) };
         if self.pay(now, id, cost_lines) == Flow::Wait {
@@ -170,7 +189,7 @@ impl Chat {
         if command.makes_present {
             self.arrive(id);
         }
-        let flow = (command.run)(self, now, id, rest);
+        let flow = (command.run)(self, now, id, command.argument(text));
         if let (Flow::Wait, Some(session), Some(paid)) = (flow, self.sessions.get_mut(id), paid_before) {
             session.paid_at_ns = paid;
         }
@@ -261,6 +280,10 @@ impl Chat {
 
     fn me(&mut self, now: Now, id: ConnectionId, text: &str) -> Flow {
         self.say(now, id, text.as_bytes(), true)
+    }
+
+    fn say_text(&mut self, now: Now, id: ConnectionId, text: &str) -> Flow {
+        self.say(now, id, text.as_bytes(), false)
     }
 
     fn who(&mut self, _now: Now, id: ConnectionId, _rest: &str) -> Flow {

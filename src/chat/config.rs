@@ -171,6 +171,10 @@ impl Config {
     /// How the bytes of clients are cut into lines.
     #[must_use]
     pub fn dialect(&self) -> Dialect {
-        if self.is_raw() { Dialect::Raw } else { Dialect::Terminal }
+        match self.has_commands() {
+            true => Dialect::Commands,
+            false if self.is_raw() => Dialect::Raw,
+            false => Dialect::Terminal,
+        }
     }
 }

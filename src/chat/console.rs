@@ -7,7 +7,6 @@ use std::fmt::Write as _;
 
 use ::log::info;
 
-use crate::codec::text;
 use crate::engine::{ConnectionId, Now, Reason};
 use crate::limits;
 
@@ -216,7 +215,11 @@ impl Chat {
         else {
             return self.reply(console, &format!("kick: {who}: no such client; clients lists them\n"));
         };
-        let why = text::truncate_at_char(why.trim(), limits::KICK_REASON_BYTES_MAX);
+        let why = why.trim();
+        if why.len() > limits::KICK_REASON_BYTES_MAX {
+            let most = limits::KICK_REASON_BYTES_MAX;
+            return self.reply(console, &format!("kick: a reason has at most {most} bytes: {name} stays\n"));
+        }
         let reason = if why.is_empty() { String::new() } else { format!(": {why}") };
         info!("client {}: {name}: kicked by the operator{reason}", target.serial());
         self.part_with(now, target, Reason::Kicked, &format!("the operator closed your connection{reason}"));

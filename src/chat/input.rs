@@ -25,7 +25,7 @@ impl Chat {
     /// Handles the lines in `bytes` until one has to wait; returns the bytes that are done with.
     pub(super) fn take_input(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) -> usize {
         let dialect = self.config.dialect();
-        let line_bytes_max = self.config.line_bytes_max + usize::from(sabotaged!(LineTooLong));
+        let line_bytes_max = self.line_bytes_max(id) + usize::from(sabotaged!(LineTooLong));
         let mut done = 0;
         while let Some(session) = self.sessions.get_mut(id) {
             if session.is_leaving() {
@@ -252,14 +252,21 @@ impl Chat {
             session.has_spoken = true;
         }
         self.counters.limits_met.count(Limit::LineBytes);
-        self.tell(
-            id,
-            &format!(
-                "that line was too long and was not sent: {} at most (--max-line)",
-                render::count(self.config.line_bytes_max as u64, "byte")
-            ),
-        );
+        let most = self.line_bytes_max(id);
+        let why =
+            if most < self.config.line_bytes_max { "a terminal cuts longer ones" } else { "--max-line" };
+        let most = render::count(most as u64, "byte");
+        self.tell(id, &format!("that line was too long and was not sent: {most} at most ({why})"));
+        if self.console == Some(id) {
+            self.prompt();
+        }
         Flow::Done
+    }
+
+    /// Bytes of a line from this session.
+    fn line_bytes_max(&self, id: ConnectionId) -> usize {
+        let most = self.config.line_bytes_max;
+        if self.console == Some(id) { most.min(limits::TERMINAL_LINE_BYTES_MAX) } else { most }
     }
 
     fn answer_telnet(&mut self, now: Now, id: ConnectionId, answer: &[u8]) -> Flow {

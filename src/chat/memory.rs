@@ -13,6 +13,7 @@ use super::room::{Announcement, Room};
 use super::room_id::RoomId;
 use super::session::{Extras, Membership, Session};
 use super::{AddressBlock, Chat, RoomTimers, Timer, guests, names};
+use crate::codec::line::SAY;
 use crate::engine::{Action, ConnectionId};
 use crate::limits;
 use crate::memory::{BLOCK_BYTES, Part, doubling, hashed, ordered, ordered_min};
@@ -40,10 +41,10 @@ const CLIENT_ROW_BYTES_MAX: usize = 2048;
 const ROOM_ROW_BYTES_MAX: usize = 1024;
 
 /// Bytes of a client's input that the chat leaves to the loop while it wants more: a line without its end, the
-/// beginning of an end, and of a telnet command.
+/// beginning of an end, and of a telnet command; and what marks the line as text.
 #[must_use]
 pub fn input_bytes_max(config: &Config) -> usize {
-    config.line_bytes_max + 2
+    config.line_bytes_max + if config.has_commands() { SAY.len() } else { 0 } + 2
 }
 
 /// All that the chat can hold. With `clients_max` and `rooms_max` it grows linearly.
@@ -154,4 +155,20 @@ fn rest_bytes(config: &Config) -> usize {
         + arrivals::BYTES_MIN
         // An answer that lists people or rooms, while it is made.
         + 4 * limits::LISTED_MAX * LISTED_LINE_BYTES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::line::{Decoded, LineDecoder};
+
+    #[test]
+    fn the_longest_line_without_its_end_is_counted_with_its_mark() {
+        for (config, mark) in [(Config::default(), SAY), (Config { plain: true, ..Config::default() }, b"")] {
+            let line = [mark, &vec![b'x'; config.line_bytes_max], b"\r"].concat();
+            let seen = LineDecoder::default().decode(&line, config.dialect(), config.line_bytes_max);
+            assert!(matches!(seen, Decoded::Incomplete { consumed: 0 }), "{seen:?}");
+            assert!(line.len() <= input_bytes_max(&config), "{} bytes stay with the loop", line.len());
+        }
+    }
 }

@@ -22,13 +22,21 @@ pub(super) struct Arguments {
     #[arg(value_name = "ADDR", default_value = "127.0.0.1:60000", value_parser = parse::stream_address)]
     address: Address,
 
-    /// Be called NAME
+    /// Be called NAME: nothing is said before the server grants it
     #[arg(long, value_name = "NAME", value_parser = word)]
     nick: Option<String>,
 
-    /// Enter ROOM
+    /// Enter ROOM: nothing is said before the server lets us in
     #[arg(long, value_name = "ROOM", value_parser = word)]
     room: Option<String>,
+
+    /// Let the lines of a pipe be commands: those that begin with a slash, and quit
+    #[arg(long)]
+    commands: bool,
+
+    /// Talk to a server without commands: lines go out as they are, and a piped quit is refused
+    #[arg(long, conflicts_with_all = ["nick", "room"])]
+    plain: bool,
 
     /// End when the connection is lost, with exit code 1, instead of making it again
     #[arg(long)]
@@ -41,8 +49,12 @@ pub(super) struct Arguments {
 
 const HELP: &str = "\
 On a terminal, type a line and Enter to say it, /help for commands, quit or Ctrl-D to leave. In a pipe, \
-every line of standard input is said, and the end of the input leaves once the server has taken all; an \
-input that is empty from the start (< /dev/null) follows the room instead.";
+every line of standard input is said, whatever it looks like, and the end of the input leaves once the server \
+has taken all; an input that is empty from the start (< /dev/null) follows the room instead. What is pasted on a \
+terminal is said, too; commands are typed by hand.
+
+A nick or a room that is refused ends a pipe with exit code 4, and nothing is said. On a terminal what is typed \
+waits: for another /nick or /join, or until it is granted, for it is asked for again.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Color {
@@ -53,8 +65,12 @@ enum Color {
 
 /// A nick or a room: one word, for it becomes part of a command.
 fn word(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    if text.is_empty() || text.contains(char::is_whitespace) {
         return Err("one word, without spaces".into());
+    }
+    if crate::codec::text::clean(text.as_bytes()) != text {
+        // The server removes them, and grants another word.
+        return Err("one word, without control characters and what turns the direction of text".into());
     }
     Ok(text.into())
 }
@@ -86,6 +102,8 @@ fn chat(arguments: &Arguments, endpoints: Vec<Endpoint>) -> std::io::Result<Outc
         endpoints,
         nick: arguments.nick.clone(),
         room: arguments.room.clone(),
+        is_plain: arguments.plain,
+        takes_commands: arguments.commands,
         reconnects: !arguments.no_reconnect,
         is_interactive,
         style: Style { is_clean: to_terminal || is_coloured, is_coloured },

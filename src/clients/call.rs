@@ -4,7 +4,8 @@
 //! turn, and hangs where the peer does. Here the peer, the keyboard and the clock are watched at once, so
 //! whatever is awaited has a deadline, and a person can type while an answer comes.
 //!
-//! A text is sent when the one before was answered, or at once if a person or a pipe talks to a stream. Here
+//! A text is sent when the one before was answered, or at once if a person or a pipe talks to a stream. The
+//! end is the same for all of them: the last answer is awaited before the peer is told that no more will come. Here
 //! is what is sent when, and what is due then. What counts as an answer is in `hearing`, what becomes of it
 //! when none comes in `ending`, what the loop asks of the client in `engine`.
 
@@ -19,6 +20,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::engine::{Action, ConnectionId, Endpoint, Moment, Now};
+use crate::limits;
 use crate::output_queues::OutputQueues;
 
 use super::Outcome;
@@ -33,6 +35,9 @@ pub struct Settings {
     pub endpoints: Vec<Endpoint>,
     /// What to send first.
     pub texts: Vec<String>,
+    /// Whether the first of them is answered before anything else is sent, also where all else is sent at once;
+    /// a person sees to that.
+    pub has_ready: bool,
     /// Whether the lines of standard input follow.
     pub reads_input: bool,
     /// Whether a person types them: then only connecting has a deadline.
@@ -62,6 +67,13 @@ pub struct Call {
     has_input: bool,
     /// The text that was sent last.
     sent: Option<Vec<u8>>,
+    /// Texts that were sent, and what came since the first of them: lines, and what a silence ended.
+    texts_sent: u64,
+    messages_heard: u64,
+    /// Something came since the last text was sent.
+    has_answer: bool,
+    /// When a pipe that was sent at once waits no longer for the rest of its answers.
+    answers_by: Option<Moment>,
     due: Due,
     datagrams: VecDeque<Vec<u8>>,
     outputs: OutputQueues,
@@ -100,6 +112,10 @@ impl Call {
             socket: None,
             console: None,
             sent: None,
+            texts_sent: 0,
+            messages_heard: 0,
+            has_answer: false,
+            answers_by: None,
             due: Due::Nothing,
             datagrams: VecDeque::new(),
             outputs: OutputQueues::new(),
@@ -129,22 +145,33 @@ impl Call {
 
     /// Whether a text waits until the one before is answered.
     fn is_paced(&self) -> bool {
-        !self.settings.reads_input || (self.is_datagram() && !self.settings.is_interactive)
+        let is_ready = self.settings.has_ready && self.texts_sent == 1;
+        !self.settings.reads_input || (!self.settings.is_interactive && (self.is_datagram() || is_ready))
     }
 
     /// Sends what may be sent now.
     fn advance(&mut self, now: Now) {
         while self.socket.is_some() && self.due == Due::Nothing {
             match self.texts.pop_front() {
-                Some(text) if text.trim_ascii() == b"exit" => {
+                // Typed, it is a command; what comes from elsewhere is data.
+                Some(text) if self.settings.is_interactive && text.trim_ascii() == b"exit" => {
                     self.texts.clear();
                     self.has_input = false;
-                    if self.settings.is_interactive {
-                        return self.end(Outcome::Done);
-                    }
+                    return self.end(Outcome::Done);
+                }
+                Some(text)
+                    if self.settings.is_interactive && text.len() > limits::TERMINAL_LINE_BYTES_MAX =>
+                {
+                    self.refuse_cut_line();
                 }
                 Some(text) => {
                     self.send(&text);
+                    if self.texts_sent <= u64::from(self.settings.has_ready) {
+                        // What came before, and what more the answer to the first text has, is no answer to this.
+                        self.messages_heard = self.texts_sent;
+                    }
+                    self.texts_sent += 1;
+                    self.has_answer = false;
                     self.sent = Some(text);
                     if self.is_paced() {
                         self.due = Due::Answer;
@@ -152,10 +179,41 @@ impl Call {
                     }
                 }
                 None if self.has_input => break,
-                None => self.finish(now),
+                None if self.is_answered() => self.finish(now),
+                None => self.await_answers(now),
             }
         }
         self.resume();
+    }
+
+    /// Whether all that was sent at once is answered, as far as can be counted; a person sees to that.
+    fn is_answered(&self) -> bool {
+        self.settings.is_interactive || self.is_paced() || self.messages_heard >= self.texts_sent
+    }
+
+    /// All was sent at once: the answers have as long as one of a text has, however many are missing.
+    fn await_answers(&mut self, now: Now) {
+        self.due = Due::Answer;
+        match self.answers_by {
+            Some(answers_by) => self.deadline = Some(answers_by),
+            None => {
+                self.set_deadline(now);
+                self.answers_by = self.deadline;
+            }
+        }
+    }
+
+    /// The terminal may have cut a line of a person's: it is not sent as if it were whole.
+    fn refuse_cut_line(&mut self) {
+        let most = limits::TERMINAL_LINE_BYTES_MAX;
+        let why =
+            format!("a terminal cuts long lines: not sent: {most} bytes at most; a pipe takes longer ones");
+        if self.settings.is_clean {
+            self.print_clean(format!("onepoll: call: {why}").as_bytes());
+        } else {
+            // Standard output is data.
+            self.end(Outcome::Failed(why));
+        }
     }
 
     fn send(&mut self, text: &[u8]) {

@@ -1,10 +1,14 @@
 //! The chat client as an engine: a connection to the server, and a terminal or a pipe.
 //!
 //! Owns what waits in both directions, when the connection is made again, and when the program is over.
-//! On a terminal a line is edited while messages come in; in a pipe every line is sent, at the pace that
+//! On a terminal a line is edited while messages come in; in a pipe every line is said, at the pace that
 //! the server takes them, and the end of the input is told to the server by closing that half: it closes
 //! once it has taken all. Nothing is held without bound: each side is read only while the other follows.
+//! What is said goes only where it was meant: behind the answer to the nick and the room (`asking`).
 
+mod asking;
+mod data;
+mod hearing;
 mod input;
 mod outbox;
 mod reconnect;
@@ -12,6 +16,7 @@ mod screen;
 mod show;
 #[cfg(test)]
 mod tests;
+mod wish;
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,8 +28,9 @@ use crate::engine::{
 use crate::limits;
 
 use super::{Outcome, describe};
+use asking::Asking;
 use outbox::Outbox;
-use reconnect::{Pauses, Place, own_words};
+use reconnect::{Pauses, Place};
 use screen::Screen;
 pub use show::Style;
 
@@ -39,6 +45,10 @@ pub struct Settings {
     pub nick: Option<String>,
     /// The room to ask for.
     pub room: Option<String>,
+    /// The server has no commands: lines are sent as they are, and no nick or room is asked for.
+    pub is_plain: bool,
+    /// The lines of a pipe may be commands.
+    pub takes_commands: bool,
     /// Whether a lost connection is made again.
     pub reconnects: bool,
     /// Whether standard input and output are a terminal, in raw mode.
@@ -72,8 +82,13 @@ pub struct Client<H> {
     outbox: Outbox,
     screen: Screen,
     place: Place,
+    asking: Asking,
     pauses: Pauses,
     input: Input,
+    /// The rest of a piped line that is too long is dropped.
+    is_dropping: bool,
+    /// What a pipe had that could not be said, as the client's end will tell.
+    fault: Option<String>,
     /// A connection was made before, whatever became of it.
     was_connected: bool,
     /// `/quit` was said in a pipe: the server's end is then what was asked for.
@@ -112,11 +127,28 @@ struct Connected {
     /// sending meets a closed socket. `None`: we speak.
     speaks_at: Option<Moment>,
     lines_heard: u64,
+    reader: show::Reader,
+    commands: Commands,
+    /// Until then the server's first words can say whether it has commands.
+    greets_by: Moment,
+    /// Until then a pipe asks again for what was refused; `None`: not at all, it is the first connection.
+    gives_up_at: Option<Moment>,
     /// What the first line says if it is no greeting: a refusal, if it stays the only one.
     refusal: Option<String>,
     has_eof: bool,
     /// The server was told that no more will come.
     is_finished: bool,
+}
+
+/// Whether the server takes lines that begin with a slash for commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Commands {
+    /// It has said nothing yet.
+    Unknown,
+    /// Its greeting names them.
+    Present,
+    /// Its first words were others, or there were none.
+    Absent,
 }
 
 /// How far standard input is.
@@ -128,8 +160,10 @@ enum Input {
     Begun,
     /// It ended without a byte: the room is followed until the server ends it.
     Follows,
-    /// All was read, or a person asked to leave: the server is told, and its end is ours.
+    /// All was read: the server is told, and once it took all, its end is ours.
     Ended,
+    /// A person asked to leave: the server is told, and whatever ends then is what was asked for.
+    Leaving,
 }
 
 impl<H: Host> Client<H> {
@@ -139,7 +173,8 @@ impl<H: Host> Client<H> {
         debug_assert!(!settings.endpoints.is_empty());
         Client {
             screen: Screen::new(settings.style, settings.is_interactive),
-            place: Place::new(settings.nick.clone(), settings.room.clone()),
+            place: Place::new(settings.nick.clone(), settings.room.as_deref()),
+            asking: Asking::new(settings.seed),
             pauses: Pauses::new(settings.seed),
             settings,
             host,
@@ -147,6 +182,8 @@ impl<H: Host> Client<H> {
             console: None,
             outbox: Outbox::default(),
             input: Input::Untouched,
+            is_dropping: false,
+            fault: None,
             was_connected: false,
             has_said_quit: false,
             ready: VecDeque::new(),
@@ -193,9 +230,8 @@ impl<H: Host> Client<H> {
         }
     }
 
-    fn show(&mut self, line: &[u8]) {
-        self.place.note_heard(line);
-        self.screen.show(line);
+    fn show(&mut self, line: &[u8], is_own: bool) {
+        self.screen.show(line, is_own);
         self.make_ready(self.console);
     }
 
@@ -228,21 +264,22 @@ impl<H: Host> Client<H> {
     }
 
     /// The server was heard, or said nothing for long enough: now it is our turn.
-    fn speak(&mut self) {
+    fn speak(&mut self, now: Now) {
         let is_again = std::mem::replace(&mut self.was_connected, true);
         let Link::Up(up) = &mut self.link else { return };
         up.speaks_at = None;
-        self.outbox.push_prologue(&self.place.to_lines());
+        up.gives_up_at = is_again.then(|| now.moment + limits::CLIENT_WISH);
+        self.outbox.begin(self.place.wishes());
         if is_again {
             self.tell(&format!("connected to {} again", self.settings.address));
         }
-        self.make_ready(self.socket());
-        self.finish_output();
+        self.advance(now);
     }
 
     /// Has the server told that no more will come, once that is so.
     fn finish_output(&mut self) {
-        if self.input == Input::Ended
+        if matches!(self.input, Input::Ended | Input::Leaving)
+            && !self.outbox.has_gates()
             && let Link::Up(up) = &mut self.link
             && up.speaks_at.is_none()
             && !up.is_finished
@@ -252,47 +289,23 @@ impl<H: Host> Client<H> {
         }
     }
 
-    fn hear(&mut self, now: Now, line: &[u8]) {
-        let Link::Up(up) = &mut self.link else { return };
-        up.lines_heard += 1;
-        let is_first = up.lines_heard == 1;
-        let words = own_words(line).filter(|words| is_first && !words.starts_with(b"you are "));
-        if let Some(words) = words {
-            up.refusal = Some(String::from_utf8_lossy(words).into_owned());
-            // It is shown with what comes next: alone, it is the reason of a refusal, told by `lose`.
-            return;
-        }
-        let withheld = if up.speaks_at.is_some() { up.refusal.take() } else { None };
-        up.refusal = None;
-        let is_silent = up.speaks_at.is_some();
-        self.pauses.reset();
-        if self.leave_deadline.is_some() {
-            self.leave_deadline = Some(now.moment + limits::CLIENT_LEAVE);
-        }
-        if let Some(words) = withheld {
-            self.show(format!("-- {words} --").as_bytes());
-        }
-        self.show(line);
-        if is_silent {
-            self.speak();
-        }
-    }
-
     fn lose(&mut self, now: Now, reason: Reason) {
         let Link::Up(up) = std::mem::replace(&mut self.link, Link::Over) else { return };
         self.outbox.rewind();
+        self.forget_questions();
         let is_all_sent = self.outbox.is_empty();
         if let Some(words) = up.refusal {
             if !self.was_connected {
                 return self.refuse(&words);
             }
             if up.speaks_at.is_some() {
-                self.show(format!("-- {words} --").as_bytes());
+                self.show(format!("-- {words} --").as_bytes(), true);
             }
         }
-        let is_asked = self.has_said_quit || (self.input == Input::Ended && self.screen.is_interactive());
-        if is_asked || (up.has_eof && is_all_sent && matches!(self.input, Input::Ended | Input::Follows)) {
-            return self.end(Outcome::Done);
+        let is_asked = self.has_said_quit || self.input == Input::Leaving;
+        if is_asked || (up.has_eof && is_all_sent && self.input == Input::Ended) {
+            let fault = self.fault.take();
+            return self.end(fault.map_or(Outcome::Done, Outcome::Failed));
         }
         let why = if up.has_eof { "the server closed it".into() } else { reason.to_string() };
         let why = format!("lost the connection to {}: {why}", self.settings.address);
@@ -363,6 +376,10 @@ impl<H: Host> Engine for Client<H> {
             id,
             speaks_at: Some(now.moment + limits::CLIENT_GREETING),
             lines_heard: 0,
+            reader: show::Reader::default(),
+            commands: Commands::Unknown,
+            greets_by: now.moment + limits::CLIENT_GREETING_LONG,
+            gives_up_at: None,
             refusal: None,
             has_eof: false,
             is_finished: false,
@@ -382,7 +399,7 @@ impl<H: Host> Engine for Client<H> {
                 self.take_keys(now, bytes);
                 return bytes.len();
             }
-            return self.take_piped(bytes);
+            return self.take_piped(now, bytes);
         }
         if Some(id) != self.socket() {
             return bytes.len();
@@ -390,7 +407,7 @@ impl<H: Host> Engine for Client<H> {
         self.screen.set_columns(self.host.columns());
         let mut consumed = 0;
         while let Some((line, length)) = show::next_line(&bytes[consumed..]) {
-            self.hear(now, line);
+            self.hear(now, line, length > line.len());
             consumed += length;
         }
         consumed
@@ -407,13 +424,13 @@ impl<H: Host> Engine for Client<H> {
                 self.input = Input::Follows;
             } else {
                 if !rest.is_empty() {
-                    self.send(rest);
+                    self.take_piped_line(rest);
                 }
-                self.end_input();
+                self.end_input(now);
             }
         } else if Some(id) == self.socket() {
             if !rest.is_empty() {
-                self.hear(now, rest);
+                self.hear(now, rest, true);
             }
             if let Link::Up(up) = &mut self.link {
                 up.has_eof = true;
@@ -474,6 +491,9 @@ impl<H: Host> Engine for Client<H> {
             if self.leave_deadline.is_some() && bytes > 0 {
                 self.leave_deadline = Some(now.moment + limits::CLIENT_LEAVE);
             }
+            if bytes > 0 && self.outbox.gate().is_some() {
+                self.advance(now);
+            }
         }
     }
 
@@ -513,10 +533,11 @@ impl<H: Host> Engine for Client<H> {
             Link::Pausing(until) if *until <= now.moment => self.connect(0),
             Link::Up(up) if is_due(up.speaks_at) => {
                 if let Some(words) = &up.refusal {
-                    self.show(format!("-- {words} --").as_bytes());
+                    self.show(format!("-- {words} --").as_bytes(), true);
                 }
-                self.speak();
+                self.speak(now);
             }
+            Link::Up(_) => self.ask_again(now),
             _ => {}
         }
     }
@@ -539,7 +560,7 @@ impl<H: Host> Engine for Client<H> {
     fn poll_timeout(&self) -> Option<Moment> {
         let link = match &self.link {
             Link::Pausing(until) => Some(*until),
-            Link::Up(up) => up.speaks_at,
+            Link::Up(up) => up.speaks_at.or_else(|| self.question_deadline(up)),
             _ => None,
         };
         let leave = self.leave_deadline.filter(|_| self.outcome.is_none());

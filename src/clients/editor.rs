@@ -8,18 +8,17 @@
 //! stands between grapheme clusters (UAX #29). What the terminal sends for a key is the business
 //! of [`keys`](super::keys), what the screen row shows that of the private module `row`.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation as _};
 
+use self::history::History;
+pub use self::history::{HISTORY_BYTES_MAX, HISTORY_LINES_MAX};
 use self::row::Row;
 use super::keys::{Key, KeyDecoder};
 
+mod history;
 mod row;
-
-/// Lines kept for Up and Down; the oldest gives way.
-pub const HISTORY_LINES_MAX: usize = 200;
 
 /// The width assumed of a terminal that states none.
 pub const COLUMNS_DEFAULT: u16 = 80;
@@ -29,6 +28,13 @@ pub const COLUMNS_DEFAULT: u16 = 80;
 pub enum Edit {
     /// Enter: the line, without a line end, perhaps empty. It is no longer in the editor.
     Line(String),
+    /// The same of a line that begins with pasted text, or is text and ended by a paste: it is data, not a
+    /// command.
+    Pasted(String),
+    /// Of a paste a line begins as a command does, or is one: once for each paste, before the line itself.
+    PastedCommand,
+    /// A line of a paste had more bytes than a line can have. It is no longer in the editor.
+    TooLong,
     /// Ctrl-C on an empty line; on any other it discards the line, as in a shell.
     Interrupt,
     /// Ctrl-D on an empty line.
@@ -47,8 +53,9 @@ pub enum Edit {
 ///
 /// Keys are those of a shell (readline's emacs mode). Pasted text, if the caller has switched on
 /// bracketed paste (`ESC [ ? 2004 h`), is taken literally: **each newline in it ends a line**, so
-/// a paste of several becomes as many [`Edit::Line`]s, in order, and the last stays to be edited;
-/// a tab becomes a space, and controls are dropped.
+/// a paste of several becomes as many [`Edit::Pasted`]s, in order, and the last stays to be edited;
+/// a tab becomes a space, and controls are dropped. A line that begins with pasted text stays data
+/// when it is edited, or comes back from the history, until its first character is typed.
 ///
 /// ```
 /// use onepoll::clients::editor::{Edit, Editor};
@@ -66,10 +73,19 @@ pub struct Editor {
     line_bytes_max: usize,
     /// A byte offset and cluster boundary in `line`; `cursor <= line.len()`.
     cursor: usize,
+    /// The line begins with a character that was pasted, or may do so.
+    is_pasted: bool,
+    /// Something in the line was pasted.
+    has_paste: bool,
+    /// Pasted text did not fit: the line is not what was meant.
+    is_cut: bool,
+    /// The person was told that this paste is no command.
+    has_told_paste: bool,
     keys: KeyDecoder,
     history: History,
-    /// What Ctrl-Y brings back.
+    /// What Ctrl-Y brings back, and whether some of it was pasted.
     killed: String,
+    killed_has_paste: bool,
     keys_seen: u64,
     /// The value of `keys_seen` at the last kill: kills in a row are one text, as in a shell.
     killed_at: u64,
@@ -86,9 +102,14 @@ impl Editor {
             line: String::new(),
             line_bytes_max,
             cursor: 0,
+            is_pasted: false,
+            has_paste: false,
+            is_cut: false,
+            has_told_paste: false,
             keys: KeyDecoder::new(),
             history: History::default(),
             killed: String::new(),
+            killed_has_paste: false,
             keys_seen: 0,
             killed_at: 0,
             wants_bell: false,
@@ -156,23 +177,32 @@ impl Editor {
     }
 
     fn handle_key(&mut self, key: Key, edits: &mut Vec<Edit>) {
+        self.has_told_paste &= key != Key::PasteEnd;
         match key {
-            Key::Pasted('\n') | Key::Enter => edits.push(Edit::Line(self.take_line())),
-            Key::Char(c) | Key::Pasted(c) => self.insert_character(c),
-            Key::Tab => self.insert_character(' '),
+            Key::Pasted('\n') => self.end_line(false, edits),
+            Key::Enter => self.end_line(true, edits),
+            Key::Pasted(c) => {
+                let is_start = self.cursor == 0;
+                self.insert_character(c, true);
+                if is_start && c == '/' {
+                    self.tell_paste(edits);
+                }
+            }
+            Key::Char(c) => self.insert_character(c, false),
+            Key::Tab => self.insert_character(' ', false),
             Key::Ctrl('c') if self.line.is_empty() => edits.push(Edit::Interrupt),
             Key::Ctrl('c') => self.replace_line(String::new()),
             Key::Ctrl('d') if self.line.is_empty() => edits.push(Edit::EndOfFile),
             Key::Ctrl('l') => edits.push(Edit::ClearScreen),
             Key::Ctrl('z') => edits.push(Edit::Suspend),
             Key::Up | Key::Ctrl('p') => {
-                if let Some(line) = self.history.older(&self.line) {
-                    self.show_line(line);
+                if let Some(entry) = self.history.older(&self.line, self.is_pasted) {
+                    self.show_line(entry.line, entry.is_pasted);
                 }
             }
             Key::Down | Key::Ctrl('n') => {
-                if let Some(line) = self.history.newer() {
-                    self.show_line(line);
+                if let Some(entry) = self.history.newer() {
+                    self.show_line(entry.line, entry.is_pasted);
                 }
             }
             Key::Alt(c) => self.handle_edit_key(Key::Alt(c.to_ascii_lowercase())),
@@ -208,16 +238,21 @@ impl Editor {
         }
     }
 
-    /// Refuses a character when fewer than four bytes are left, whatever its own length: so a
-    /// paste too long is cut in one place, and not thinned out of its longer characters.
-    fn insert_character(&mut self, c: char) {
+    /// Refuses a character that does not fit. A person sees that one is not there; of a paste that could
+    /// be anywhere, so its line is refused as a whole once it ends.
+    fn insert_character(&mut self, c: char, is_pasted: bool) {
         if !is_text(c) {
             return;
         }
-        if self.line.len() + 4 > self.line_bytes_max {
+        if self.line.len() + c.len_utf8() > self.line_bytes_max {
             self.wants_bell = true;
+            self.is_cut |= is_pasted;
             return;
         }
+        if self.cursor == 0 {
+            self.is_pasted = is_pasted;
+        }
+        self.has_paste |= is_pasted;
         self.line.insert(self.cursor, c);
         self.place_cursor(self.cursor + c.len_utf8());
     }
@@ -227,13 +262,22 @@ impl Editor {
             self.wants_bell = true;
             return;
         }
+        if self.cursor == 0 && !self.killed.is_empty() {
+            self.is_pasted = self.killed_has_paste;
+        }
+        self.has_paste |= self.killed_has_paste;
         self.line.insert_str(self.cursor, &self.killed);
         self.place_cursor(self.cursor + self.killed.len());
     }
 
     fn cut(&mut self, range: Range<usize>) -> String {
         let start = range.start;
-        let cut = self.line.drain(range).collect();
+        let cut: String = self.line.drain(range).collect();
+        if self.line.is_empty() {
+            (self.is_pasted, self.has_paste, self.is_cut) = (false, false, false);
+        } else if start == 0 && !cut.is_empty() {
+            self.is_pasted = self.has_paste;
+        }
         self.place_cursor(start);
         cut
     }
@@ -245,10 +289,13 @@ impl Editor {
             return;
         }
         let is_before_cursor = range.start < self.cursor;
+        let has_paste = self.has_paste;
         let cut = self.cut(range);
         if self.killed_at + 1 != self.keys_seen {
             self.killed.clear();
+            self.killed_has_paste = false;
         }
+        self.killed_has_paste |= has_paste;
         let at = if is_before_cursor { 0 } else { self.killed.len() };
         self.killed.insert_str(at, &cut);
         self.killed_at = self.keys_seen;
@@ -262,24 +309,44 @@ impl Editor {
         if let (Some((middle, _)), Some((start, _))) = (clusters.next(), clusters.next()) {
             let swapped = format!("{}{}", &self.line[middle..end], &self.line[start..middle]);
             self.line.replace_range(start..end, &swapped);
+            if start == 0 {
+                self.is_pasted = self.has_paste;
+            }
             self.place_cursor(end);
         }
     }
 
-    fn take_line(&mut self) -> String {
-        self.history.record(&self.line);
+    /// Enter, or the end of a line in a paste.
+    fn end_line(&mut self, is_typed: bool, edits: &mut Vec<Edit>) {
+        if self.is_cut {
+            self.replace_line(String::new());
+            return edits.push(Edit::TooLong);
+        }
+        // A command that was begun by hand is one, whatever ends it.
+        let is_data = self.is_pasted || (!is_typed && !self.line.starts_with('/'));
+        if is_data && self.line == "quit" {
+            self.tell_paste(edits);
+        }
+        self.history.record(&self.line, is_data);
         let line = self.line.clone();
         self.replace_line(String::new());
-        line
+        edits.push(if is_data { Edit::Pasted(line) } else { Edit::Line(line) });
+    }
+
+    fn tell_paste(&mut self, edits: &mut Vec<Edit>) {
+        if !std::mem::replace(&mut self.has_told_paste, true) {
+            edits.push(Edit::PastedCommand);
+        }
     }
 
     /// Another line begins, not one of the history.
     fn replace_line(&mut self, line: String) {
         self.history.leave();
-        self.show_line(line);
+        self.show_line(line, false);
     }
 
-    fn show_line(&mut self, line: String) {
+    fn show_line(&mut self, line: String, is_pasted: bool) {
+        (self.is_pasted, self.has_paste, self.is_cut) = (is_pasted, is_pasted, false);
         debug_assert!(line.len() <= self.line_bytes_max);
         self.cursor = line.len();
         self.line = line;
@@ -296,56 +363,11 @@ impl Editor {
     }
 }
 
-/// The lines entered, oldest first, and a walk among them that changes none.
-#[derive(Debug, Default)]
-struct History {
-    /// At most [`HISTORY_LINES_MAX`], none blank, no two in a row equal.
-    lines: VecDeque<String>,
-    /// The index shown while walking; `shown < lines.len()`.
-    shown: Option<usize>,
-    /// The unfinished line that the walk began from.
-    draft: String,
-}
-
-impl History {
-    fn record(&mut self, line: &str) {
-        if is_blank(line) || self.lines.back().is_some_and(|last| last == line) {
-            return;
-        }
-        if self.lines.len() == HISTORY_LINES_MAX {
-            self.lines.pop_front();
-        }
-        self.lines.push_back(line.to_owned());
-    }
-
-    /// The line before the one shown; `line` is kept if the walk begins here.
-    fn older(&mut self, line: &str) -> Option<String> {
-        let older = self.shown.unwrap_or(self.lines.len()).checked_sub(1)?;
-        if self.shown.is_none() {
-            line.clone_into(&mut self.draft);
-        }
-        self.shown = Some(older);
-        self.lines.get(older).cloned()
-    }
-
-    /// The line after the one shown; after the last, the line that the walk began from.
-    fn newer(&mut self) -> Option<String> {
-        let newer = self.shown? + 1;
-        self.shown = (newer < self.lines.len()).then_some(newer);
-        Some(self.lines.get(newer).cloned().unwrap_or_else(|| std::mem::take(&mut self.draft)))
-    }
-
-    fn leave(&mut self) {
-        self.shown = None;
-        self.draft.clear();
-    }
-}
-
 /// Whether `c` may stand in a line. Separators would break the row; directional overrides and
 /// isolates would make it read differently from what is sent (DESIGN, section 4).
 fn is_text(c: char) -> bool {
     !c.is_control()
-        && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 fn is_alphanumeric(cluster: &str) -> bool {
@@ -394,6 +416,10 @@ mod tests {
         Edit::Line(text.into())
     }
 
+    fn pasted(text: &str) -> Edit {
+        Edit::Pasted(text.into())
+    }
+
     #[test]
     fn keys_edit_the_line_as_in_a_shell() {
         for (typed, expected) in [
@@ -437,8 +463,51 @@ mod tests {
     #[test]
     fn a_paste_of_several_lines_becomes_several_lines_in_order() {
         let (text, edits) = after("ab\x02\x1b[200~1\r\n2\t\x03\r\r3\x1b[201~4");
-        assert_eq!(edits, [line("a1b"), line("2 "), line("")]);
+        assert_eq!(edits, [pasted("a1b"), pasted("2 "), pasted("")]);
         assert_eq!(text, "34|");
+    }
+
+    #[test]
+    fn what_a_paste_begins_is_data_and_what_a_person_begins_is_not() {
+        use Edit::PastedCommand as Told;
+        for (typed, expected) in [
+            ("\x1b[200~/msg bob secret\x1b[201~\r", vec![Told, pasted("/msg bob secret")]),
+            (
+                "\x1b[200~/a\n/b\nquit\nc\n\x1b[201~",
+                vec![Told, pasted("/a"), pasted("/b"), pasted("quit"), pasted("c")],
+            ),
+            ("\x1b[200~quit\n\x1b[201~", vec![Told, pasted("quit")]),
+            ("\x1b[200~quit\x1b[201~\r", vec![Told, pasted("quit")]),
+            ("\x1b[200~quitting\x1b[201~\r", vec![pasted("quitting")]),
+            ("/msg bob \x1b[200~a\nb\x1b[201~\r", vec![line("/msg bob a"), pasted("b")]),
+            ("say \x1b[200~/a\x1b[201~\r", vec![line("say /a")]),
+            // The slash itself is typed: by hand it is a command.
+            ("\x1b[200~msg bob x\x1b[201~\x01/\r", vec![line("/msg bob x")]),
+            // What is in front of pasted text goes: the text is still data.
+            ("x\x1b[200~/msg bob x\x1b[201~\x01\x1b[3~\r", vec![pasted("/msg bob x")]),
+            ("\x1b[200~/msg bob x\x1b[201~\x15/who\r", vec![Told, line("/who")]),
+            ("\x1b[200~/msg bob x\x1b[201~\x15\x19\r", vec![Told, pasted("/msg bob x")]),
+            ("\x1b[200~/a\n\x1b[201~\x1b[A\r", vec![Told, pasted("/a"), pasted("/a")]),
+            ("\x1b[200~/a\n\x1b[201~\x1b[200~/b\n\x1b[201~", vec![Told, pasted("/a"), Told, pasted("/b")]),
+            ("\x1b[200~/a\x1b[201~\x03\x1b[200~/b\x1b[201~\r", vec![Told, Told, pasted("/b")]),
+        ] {
+            assert_eq!(after(typed), ("|".into(), expected), "{}", typed.escape_debug());
+        }
+    }
+
+    #[test]
+    fn a_paste_is_taken_whole_or_not_at_all() {
+        for length in [LINE_BYTES_MAX - 1, LINE_BYTES_MAX, LINE_BYTES_MAX + 1, 3 * LINE_BYTES_MAX] {
+            let text = "x".repeat(length);
+            let expected = if length <= LINE_BYTES_MAX { pasted(&text) } else { Edit::TooLong };
+            let (rest, edits) = after(&format!("\x1b[200~{text}\nnext\x1b[201~"));
+            assert_eq!((rest.as_str(), edits), ("next|", vec![expected.clone()]), "{length}");
+            let (rest, edits) = after(&format!("\x1b[200~{text}\x1b[201~\rnext\r"));
+            assert_eq!((rest.as_str(), edits), ("|", vec![expected, line("next")]), "{length}");
+        }
+        // What did not fit is not missed once the line is another one.
+        let (_, edits) = after(&format!("\x1b[200~{}\x1b[201~\x15short\r", "x".repeat(100)));
+        assert_eq!(edits, [line("short")]);
     }
 
     #[test]
@@ -469,9 +538,9 @@ mod tests {
         let mut editor = Editor::new("", LINE_BYTES_MAX);
         let mut edits = Vec::new();
         editor.handle_bytes("x中".repeat(40).as_bytes(), &mut edits);
-        assert_eq!(editor.line(), "x中".repeat(15) + "x");
+        assert_eq!(editor.line(), "x中".repeat(16));
         editor.handle_bytes(b"\x17\x19\x19", &mut edits);
-        assert_eq!(editor.line(), "x中".repeat(15) + "x");
+        assert_eq!(editor.line(), "x中".repeat(16));
         for bells in [1, 0] {
             let mut out = Vec::new();
             editor.draw_into(&mut out);

@@ -28,6 +28,8 @@ pub enum Key {
     /// A character of a bracketed paste: as [`Key::Char`], a tab is a space, and each of CR, LF
     /// and CR LF is one `'\n'`; other C0 controls and escape sequences have been dropped.
     Pasted(char),
+    /// The end of a bracketed paste.
+    PasteEnd,
     /// Ctrl with a letter, `'a'..='z'`, where it has no key of its own below.
     Ctrl(char),
     /// Alt with a printable ASCII character: `ESC` and that character.
@@ -207,6 +209,9 @@ impl KeyDecoder {
     fn handle_final(&mut self, has_alt: bool, parameters: &[u8], last: u8, keys: &mut Vec<Key>) {
         if self.is_pasting {
             self.is_pasting = (parameters, last) != (b"201", b'~');
+            if !self.is_pasting {
+                keys.push(Key::PasteEnd);
+            }
             return;
         }
         let mut numbers = parameters.split(|&b| b == b';').map(number);
@@ -283,7 +288,7 @@ mod tests {
                 b"\x1b[200~a\tb\r\nc\x03\x1b[31md\x1be\n\n\x1b[201~f",
                 [Pasted('a'), Pasted(' '), Pasted('b'), Pasted('\n'), Pasted('c'), Pasted('d')]
                     .into_iter()
-                    .chain([Pasted('e'), Pasted('\n'), Pasted('\n'), Char('f')])
+                    .chain([Pasted('e'), Pasted('\n'), Pasted('\n'), PasteEnd, Char('f')])
                     .collect(),
             ),
             (

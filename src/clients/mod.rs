@@ -21,7 +21,7 @@ pub enum Outcome {
     Done,
     /// The connection was lost, or standard output is of no use; why.
     Failed(String),
-    /// There never was a connection, or the server refused it; why.
+    /// There never was a connection, or the server refused it, or what had to be granted first; why.
     CannotConnect(String),
 }
 

@@ -9,6 +9,9 @@ use memchr::{memchr, memchr3};
 
 use super::telnet::{self, IAC, Telnet};
 
+/// What a line of text begins with that must not be taken for a command: the rest is said, whatever it is.
+pub const SAY: &[u8] = b"/say ";
+
 /// One connection's place in its current line.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LineDecoder {
@@ -48,6 +51,9 @@ pub enum Dialect {
     /// LF, CR LF and CR NUL end a line; telnet commands are answered (and stay in the line, for
     /// [`text::clean_into`](super::text::clean_into) to remove).
     Terminal,
+    /// As `Terminal`, and a leading [`SAY`] counts for nothing in the length of its line: a text that needs it
+    /// may be as long as one that does not.
+    Commands,
     /// LF and CR LF end a line; every other byte is the line's own.
     Raw,
 }
@@ -77,6 +83,8 @@ impl LineDecoder {
                 None => Decoded::Incomplete { consumed: input.len() },
             };
         }
+        let has_mark = dialect == Dialect::Commands && input.starts_with(SAY);
+        let line_bytes_max = line_bytes_max + if has_mark { SAY.len() } else { 0 };
         // A terminator can lie just behind the longest line, a CR before it.
         let window = &input[..input.len().min(line_bytes_max + 2)];
         // What is behind a line that is too long may not have come yet: no command ends there.
@@ -85,7 +93,7 @@ impl LineDecoder {
         let mut from = window.len().min(self.scanned as usize);
         loop {
             let found = match dialect {
-                Dialect::Terminal => memchr3(b'\n', IAC, 0, &window[from..]),
+                Dialect::Terminal | Dialect::Commands => memchr3(b'\n', IAC, 0, &window[from..]),
                 Dialect::Raw => memchr(b'\n', &window[from..]),
             };
             let Some(at) = found.map(|found| from + found) else { break };
@@ -182,7 +190,7 @@ mod tests {
                 };
                 kept.drain(..consumed);
             }
-            assert!(kept.len() <= line_bytes_max + 1, "{} bytes kept", kept.len());
+            assert!(kept.len() <= line_bytes_max + SAY.len() + 1, "{} bytes kept", kept.len());
         }
         if let Some(line) = decoder.decode_last(&kept) {
             seen.push(format!("last {}", line.escape_ascii()));
@@ -224,6 +232,18 @@ mod tests {
             decode_all(&[b"a\r\0b\xff\xfd\x06c\r\n"], Dialect::Raw, 16),
             ["a\\r\\x00b\\xff\\xfd\\x06c"]
         );
+    }
+
+    #[test]
+    fn the_mark_of_a_text_counts_for_nothing_in_its_length_however_it_arrives() {
+        let stream =
+            b"/say 0123456789abcdef\n/say 0123456789abcdefX\n/say 0123456789abcdef\r\n/sax 0123456789abc\n";
+        let expected = ["/say 0123456789abcdef", "<too long>", "/say 0123456789abcdef", "<too long>"];
+        for pieces in [stream.len(), 7, 2, 1] {
+            let pieces: Vec<&[u8]> = stream.chunks(pieces).collect();
+            assert_eq!(decode_all(&pieces, Dialect::Commands, 16), expected, "{pieces:?}");
+        }
+        assert_eq!(decode_all(&[b"/say 0123456789ab\n"], Dialect::Terminal, 16), ["<too long>"]);
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub struct Ask {
     /// The open questions by number: the oldest first.
     questions: BTreeMap<u64, Question>,
     questions_asked: u64,
+    /// The question that an answer without a number is for: the oldest when the operator typed the line before,
+    /// or the first since. It may be withdrawn meanwhile; the answer is then for nobody else.
+    addressed: Option<u64>,
     inputs: InputTexts,
     outputs: OutputQueues,
     /// Messages that the console had no room for.
@@ -66,6 +69,7 @@ impl Ask {
             console: None,
             questions: BTreeMap::new(),
             questions_asked: 0,
+            addressed: None,
             inputs: InputTexts::new(),
             outputs: OutputQueues::new(),
             unshown: 0,
@@ -86,6 +90,7 @@ impl Ask {
         let Some(client) = self.clients.get_mut(&id) else { return };
         self.questions_asked += 1;
         let number = self.questions_asked;
+        self.addressed.get_or_insert(number);
         client.open.push(number);
         let shown = format!("[{number}] {}: {text}\n", client.name);
         self.say(&shown);

@@ -111,7 +111,7 @@ fn line(mut text: String) -> Vec<u8> {
 }
 
 fn command(random: &mut Random) -> String {
-    match random.below(16) {
+    match random.below(17) {
         0 => format!("/nick {}", random.pick(&NICKS)),
         1 | 2 => format!("/join {}", random.pick(&ROOMS)),
         3 => "/leave".into(),
@@ -125,6 +125,10 @@ fn command(random: &mut Random) -> String {
         12 => format!("/ping {}", random.pick(&TEXTS)),
         13 => "/help".into(),
         14 => format!("//{}", random.pick(&TEXTS)),
+        15 => {
+            let text = random.pick(&["quit", "/quit", "  /nick x", "//", " ", "GET / HTTP/1.1", "你好  "]);
+            format!("/say {text}")
+        }
         _ => format!("/{}", random.pick(&["", "wo", "HELP", "jion", "x y z", "last -1", "nick"])),
     }
 }

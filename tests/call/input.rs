@@ -1,9 +1,36 @@
 //! Lines from a pipe and from a terminal.
 
+use std::io::Read;
 use std::process::Stdio;
+use std::time::Duration;
 
 use crate::answers::{Calling, call, command, peer};
-use crate::harness::{Directory, Server, is_installed, on_a_terminal, onepoll};
+use crate::harness::{DEADLINE, Directory, Server, is_installed, on_a_terminal, onepoll};
+
+#[test]
+fn an_answer_that_takes_its_time_is_awaited_from_a_pipe_as_from_an_argument() {
+    for is_piped in [true, false] {
+        let (address, peer) = peer(|mut peer| {
+            assert_eq!(peer.line(), "hi");
+            // It answers only a caller that is still there: nothing more may have come, not even the end.
+            peer.tcp().set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+            let early = peer.source.read(&mut [0; 100]);
+            assert_eq!(early.expect_err("too early").kind(), std::io::ErrorKind::WouldBlock);
+            peer.tcp().set_read_timeout(Some(DEADLINE)).expect("a timeout");
+            peer.say("late");
+            assert!(peer.next_line().is_none());
+        });
+        let arguments: &[&str] = if is_piped { &[&address] } else { &[&address, "hi"] };
+        let mut calling = Calling::start(arguments);
+        if is_piped {
+            calling.type_in("hi\n");
+        }
+        drop(calling.child.stdin.take());
+        assert_eq!(calling.output.line(), "late");
+        assert_eq!(calling.exit_code(), Some(0));
+        peer.join().expect("the peer was content");
+    }
+}
 
 #[test]
 fn a_pipe_is_sent_line_by_line_and_its_end_is_told() {
@@ -11,7 +38,8 @@ fn a_pipe_is_sent_line_by_line_and_its_end_is_told() {
         assert_eq!(peer.rest(), "你好\n\nlast\n".as_bytes());
         peer.send("three lines\n");
     });
-    let mut calling = Calling::start(&[&address]);
+    // It answers to the end of all, which it is told of after the timeout.
+    let mut calling = Calling::start(&[&address, "--timeout", "0.3"]);
     calling.type_in("你好\n\nlast");
     drop(calling.child.stdin.take());
     assert_eq!(calling.output.line(), "three lines");
@@ -20,15 +48,17 @@ fn a_pipe_is_sent_line_by_line_and_its_end_is_told() {
 }
 
 #[test]
-fn exit_is_not_sent_but_leaves_once_all_is_answered() {
+fn a_piped_exit_is_data() {
     let (address, peer) = peer(|mut peer| {
-        assert_eq!(peer.rest(), b"hello\n");
-        peer.send("late\n");
+        for line in ["hello", "exit", "more"] {
+            assert_eq!(peer.line(), line);
+            peer.say(line);
+        }
     });
     let mut calling = Calling::start(&[&address]);
-    // Standard input stays open: it is the word that ends it.
-    calling.type_in("hello\nexit\nnot sent\n");
-    assert_eq!(calling.output.line(), "late");
+    calling.type_in("hello\nexit\nmore\n");
+    drop(calling.child.stdin.take());
+    assert_eq!(calling.output.rest(), b"hello\nexit\nmore\n");
     assert_eq!(calling.exit_code(), Some(0));
     peer.join().expect("the peer was content");
 }
@@ -84,6 +114,28 @@ fn a_peer_that_reads_nothing_holds_up_a_pipe_no_longer_than_the_timeout() {
     let writer = std::thread::spawn(move || while stdin.write_all(&b"more\n".repeat(1000)).is_ok() {});
     assert_eq!(calling.exit_code(), Some(1));
     writer.join().expect("the writer ends with its reader");
+}
+
+#[test]
+fn a_paste_that_the_terminal_cuts_is_not_sent_as_if_it_were_whole() {
+    // Who has no terminal to offer must not wait for a caller either.
+    if !is_installed("script") {
+        return;
+    }
+    let (address, peer) = peer(|mut peer| {
+        peer.send("hello\n");
+        assert_eq!(peer.line(), "short");
+        assert!(peer.next_line().is_none());
+    });
+    let inner = format!("exec {} call {address}", env!("CARGO_BIN_EXE_onepoll"));
+    let Some(command) = on_a_terminal(&inner) else { return };
+    let mut terminal = Calling::spawn(command);
+    terminal.output.until("hello");
+    terminal.type_in(&format!("{}\n", "x".repeat(10_000)));
+    terminal.output.until("a terminal cuts long lines: not sent: 4094 bytes at most");
+    terminal.type_in("short\nexit\n");
+    assert_eq!(terminal.exit_code(), Some(0));
+    peer.join().expect("the peer was content");
 }
 
 #[test]

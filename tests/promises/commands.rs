@@ -200,7 +200,7 @@ fn in_state(server: &Server, state: &str) -> Client {
 }
 
 /// Lines, and what answers them in a room, or elsewhere in no room; empty: nothing does.
-const LINES: [(&str, &str, &str); 45] = [
+const LINES: [(&str, &str, &str); 50] = [
     ("", "", ""),
     ("hello", ": hello", "in no room"),
     ("//help", ": /help", "in no room"),
@@ -213,6 +213,11 @@ const LINES: [(&str, &str, &str); 45] = [
     ("/nick bob", "is taken", "is taken"),
     ("/nick 1", "needs a letter", "needs a letter"),
     ("/nick a b", "cannot be in a name", "cannot be in a name"),
+    ("/say", "usage: /say TEXT", "usage: /say TEXT"),
+    ("/say  ", "usage: /say TEXT", "usage: /say TEXT"),
+    ("/say hello", ": hello", "in no room"),
+    ("/say quit", ": quit", "in no room"),
+    ("/SAY /say", ": /say", "in no room"),
     ("/me", "usage: /me TEXT", "usage: /me TEXT"),
     ("/me waves", " waves", "in no room"),
     ("/who", "in ", "in no room"),

@@ -20,6 +20,7 @@ fn help_fits_a_terminal_of_80_by_24_and_names_every_command() {
     for command in [
         "/help",
         "/nick NAME",
+        "/say TEXT",
         "/me TEXT",
         "/who",
         "/join ROOM",
@@ -290,6 +291,30 @@ fn two_slashes_say_a_line_that_begins_with_one() {
 }
 
 #[test]
+fn say_says_a_text_whatever_it_is_with_its_white_space() {
+    let (_server, mut ann, mut bob) = pair(&[]);
+    for text in
+        ["quit", "/quit", "/nick x", "//", "/say", "/usr/bin/cc -o x x.c", "  indented", "GET / HTTP/1.1"]
+    {
+        assert_eq!(ann.echo(&format!("/say {text}")), format!("ann: {text}"));
+        assert_eq!(untimed(&bob.line()), format!("ann: {text}"));
+    }
+    // Controls are removed before anything is taken for a command.
+    assert_eq!(ann.echo("/say qu\x01it"), "ann: quit");
+}
+
+#[test]
+fn say_takes_as_long_a_text_as_a_plain_line() {
+    let server = Server::bare(&["--max-line", "64"]);
+    let mut ann = server.join_as("ann");
+    let text = format!("/{}", "x".repeat(63));
+    assert_eq!(ann.echo(&format!("/say {text}")), format!("ann: {text}"));
+    let too_long = ann.ask(&format!("/say {text}x"));
+    assert!(too_long.contains("too long and was not sent: 64 bytes at most"), "{too_long}");
+    assert_eq!(ann.echo(&format!("/say {text}")), format!("ann: {text}"));
+}
+
+#[test]
 fn an_unknown_command_names_the_nearest_and_is_not_said() {
     let (_server, mut ann, mut bob) = pair(&[]);
     assert!(ann.ask("/hepl").contains("no command /hepl; did you mean /help?"));
@@ -305,6 +330,8 @@ fn a_command_without_what_it_needs_shows_its_usage() {
     let mut ann = server.join();
     for (line, usage) in [
         ("/nick", "-- usage: /nick NAME --"),
+        ("/say", "-- usage: /say TEXT --"),
+        ("/say  ", "-- usage: /say TEXT --"),
         ("/me", "-- usage: /me TEXT --"),
         ("/me  ", "-- usage: /me TEXT --"),
         ("/join", "-- usage: /join ROOM --"),

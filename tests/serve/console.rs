@@ -108,6 +108,36 @@ fn kick_closes_by_nick_and_needs_no_reason() {
 }
 
 #[test]
+fn a_reason_that_is_too_long_is_not_cut_and_nobody_is_kicked() {
+    let mut server = Server::bare(&[]);
+    let mut ann = server.join_as("ann");
+    let reason = "x".repeat(257);
+    assert_eq!(
+        server.answer(&format!("kick ann {reason}")),
+        ["kick: a reason has at most 256 bytes: ann stays"]
+    );
+    assert_eq!(ann.echo("still here"), "ann: still here");
+    assert_eq!(server.answer(&format!("kick ann {}", &reason[1..])).len(), 1);
+    assert_eq!(ann.rest_lines(), [format!("-- the operator closed your connection: {} --", &reason[1..])]);
+}
+
+#[test]
+fn a_line_of_the_operators_that_the_terminal_may_have_cut_is_not_said() {
+    let mut server = Server::bare(&["--max-line", "8192"]);
+    let mut ann = server.join_as("ann");
+    let line = format!("say {}", "x".repeat(4091));
+    assert_eq!(
+        server.answer(&line),
+        ["-- that line was too long and was not sent: 4094 bytes at most (a terminal cuts longer ones) --"]
+    );
+    server.answer(&line[..4094]);
+    assert_eq!(untimed(&ann.line()), format!("operator: {}", "x".repeat(4090)));
+    // A member's own lines are as long as ever.
+    let text = "y".repeat(8192);
+    assert_eq!(ann.echo(&text), format!("ann: {text}"));
+}
+
+#[test]
 fn a_flood_does_not_save_from_being_kicked() {
     let mut server = Server::bare(&["--rate", "5:1"]);
     let mut ann = server.join_as("ann");

@@ -26,8 +26,8 @@ pub(in crate::cli) struct Arguments {
 
 const HELP: &str = "\
 Each line that a client sends, or what it sends before a silence, is a question with a number. Type an \
-answer for the oldest one, or `3 TEXT` for number 3; list shows what is open, help the rest. A client \
-leaves with exit.
+answer for the oldest one, or `3 TEXT` for number 3; list shows what is open, help the rest. An answer to \
+a question that is withdrawn while you type goes to nobody else. A client leaves with exit.
 
 What it teaches: state that all share, without a lock. One thread hears all clients and the keyboard in \
 turn, so nobody waits for anybody else's answer, and the questions are a map that needs no guard.

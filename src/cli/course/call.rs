@@ -21,7 +21,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(value_name = "TEXT")]
     texts: Vec<String>,
 
-    /// Send this first, before anything that is typed or piped
+    /// Send this first; what is piped, as what is given, waits for its answer
     #[arg(long, value_name = "TEXT")]
     ready: Option<String>,
 
@@ -40,11 +40,12 @@ pub(in crate::cli) struct Arguments {
 }
 
 const HELP: &str = "\
-On a stream an answer ends with a line, or with a short silence; a datagram is one. After the last text the \
-peer is told that no more will come, and what it still sends is printed until it ends, too; `exit` is not \
-sent, but leaves. A pipe is sent line by line, to a stream as fast as the peer takes it. On a terminal, type \
-a line and Enter, exit or Ctrl-D to leave: there only connecting has a deadline. What is printed is cleaned \
-for a terminal, and as it came in a pipe; a datagram ends a line.
+On a stream an answer ends with a line, or with a short silence; a datagram is one. Once the last text is \
+answered, or had its time for that, the peer is told that no more will come, and what it still sends is printed \
+until it ends, too. A pipe is sent line by line, to a stream as fast as the peer takes it, and ends in the same \
+way: as many answers are awaited as lines were sent. On a terminal, type a line and Enter, exit or Ctrl-D to \
+leave: there only connecting has a deadline, and a line that the terminal may have cut (4,095 bytes) is not sent. \
+What is printed is cleaned for a terminal, and as it came in a pipe; a datagram ends a line.
 
 What it teaches: a client needs no call that waits. The peer, the keyboard and the clock are watched at once, \
 so all that is awaited has a deadline, and a person can type while an answer comes.";
@@ -61,6 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         address: arguments.address.to_string(),
         endpoints,
         texts: arguments.ready.iter().chain(&arguments.texts).cloned().collect(),
+        has_ready: arguments.ready.is_some(),
         reads_input,
         is_interactive: reads_input && std::io::stdin().is_terminal(),
         ends_lines: !arguments.no_newline,

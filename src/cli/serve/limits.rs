@@ -374,7 +374,12 @@ const FIXED: [(&str, usize, &str, &str); 20] = [
         "nothing: the server does not start to --record, in a time zone without a name",
     ),
     ("closes_kept", limits::CLOSES_KEPT_MAX, "closes", "nothing: the console's `closed` forgets the oldest"),
-    ("kick_reason_bytes", limits::KICK_REASON_BYTES_MAX, "bytes", "the operator's reason, up to there"),
+    (
+        "kick_reason_bytes",
+        limits::KICK_REASON_BYTES_MAX,
+        "bytes",
+        "nothing: the operator is told, and nobody is kicked",
+    ),
     (
         "keepalive_idle",
         limits::KEEPALIVE_IDLE.as_secs() as usize,

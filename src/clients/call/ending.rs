@@ -25,6 +25,10 @@ impl Call {
                 self.take_message();
                 return self.answered(now);
             }
+            // A peer that answers only to the end of all is told of it.
+            Due::Answer if self.is_last() && self.acks.is_none() && !self.is_datagram() => {
+                return self.finish(now);
+            }
             Due::Nothing => format!("took nothing of what was sent for {seconds} s"),
             Due::End if !has_paused => format!("was still sending after {seconds} s"),
             Due::End if self.has_answer() => return self.end(Outcome::Done),
@@ -38,7 +42,7 @@ impl Call {
     pub(super) fn hear_end(&mut self) {
         // Acknowledgements that nobody waits for any more are no loss.
         let is_unsent = self.waiting_bytes(self.socket) > 0 && self.acks.is_none();
-        if self.due == Due::Answer {
+        if matches!(self.due, Due::Answer | Due::End) && !self.has_answer() {
             self.fail("closed the connection without an answer");
         } else if is_unsent || !self.texts.is_empty() {
             self.fail("closed the connection before all was sent");
@@ -74,7 +78,12 @@ impl Call {
     }
 
     fn has_answer(&self) -> bool {
-        self.heard_at.is_some() || self.sent.is_none()
+        self.has_answer || self.sent.is_none()
+    }
+
+    /// Whether nothing more is to be sent.
+    fn is_last(&self) -> bool {
+        self.texts.is_empty() && !self.has_input
     }
 
     /// Ends for what the peer did, or did not do.

@@ -32,6 +32,7 @@ impl Call {
 
     fn note_heard(&mut self, now: Now) {
         self.heard_at = Some(now.moment);
+        self.has_answer = true;
         if self.due == Due::Answer {
             self.due = Due::RestOfAnswer;
         }
@@ -61,6 +62,7 @@ impl Call {
         if message.is_empty() {
             return;
         }
+        self.messages_heard += 1;
         if self.settings.is_clean {
             self.print_clean(&message);
         }
@@ -74,7 +76,7 @@ impl Call {
     }
 
     /// Prints lines without what a terminal would obey, each with its end.
-    fn print_clean(&mut self, lines: &[u8]) {
+    pub(super) fn print_clean(&mut self, lines: &[u8]) {
         for line in lines.strip_suffix(b"\n").unwrap_or(lines).split(|byte| *byte == b'\n') {
             self.print(format!("{}\n", text::clean(line)).as_bytes());
         }

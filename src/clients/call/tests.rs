@@ -35,6 +35,7 @@ fn settings(scheme: &str, texts: &[&str]) -> Settings {
         address: format!("{scheme}host:7"),
         endpoints: endpoints.to_vec(),
         texts: texts.iter().map(ToString::to_string).collect(),
+        has_ready: false,
         reads_input: texts.is_empty(),
         is_interactive: false,
         ends_lines: true,
@@ -223,6 +224,8 @@ fn no_answer_in_time_is_a_failure() {
     stage.wait(SECOND * 4);
     assert!(stage.call.outcome().is_none(), "each answer has its own deadline");
     stage.wait(SECOND);
+    assert!(stage.is_finished, "the last may be answered to the end of all");
+    stage.wait(SECOND * 5);
     stage.failed("host:7: no answer within 5 s; --timeout");
     let mut stage = Stage::datagrams(&["one"]);
     stage.wait(SECOND * 5);
@@ -319,6 +322,8 @@ fn a_pipe_is_sent_at_once_to_a_stream_and_one_by_one_in_datagrams() {
     assert_eq!(stage.sent, "one\ntwo\n");
     stage.end(CONSOLE(), b"three");
     assert_eq!(stage.sent, "one\ntwo\nthree\n");
+    assert!(!stage.is_finished);
+    stage.wait(SECOND * 5);
     assert!(stage.is_finished);
     stage.wait(SECOND * 5);
     stage.failed("no answer within 5 s");
@@ -354,16 +359,131 @@ fn a_person_has_no_deadline_but_to_connect() {
 }
 
 #[test]
-fn exit_sends_no_more_and_hears_the_answers_out() {
-    let mut stage = Stage::stream(&["one", "exit", "two"]);
+fn a_line_that_the_terminal_may_have_cut_is_not_sent_and_told_so() {
+    let long = format!("{}\n", "x".repeat(4095));
+    let mut stage = Stage::connected(Settings { is_interactive: true, is_clean: true, ..settings("", &[]) });
+    stage.type_in(long.as_bytes());
+    assert!(stage.printed().contains("not sent: 4094 bytes at most"), "{}", stage.printed());
+    stage.type_in(&long.as_bytes()[1..]);
+    assert_eq!(stage.sent, long[1..]);
+    let mut stage = Stage::connected(Settings { is_interactive: true, ..settings("", &[]) });
+    stage.type_in(long.as_bytes());
+    stage.failed("a terminal cuts long lines: not sent");
+    let mut pipe = Stage::stream(&[]);
+    pipe.type_in(long.as_bytes());
+    assert_eq!(pipe.sent, long);
+}
+
+#[test]
+fn the_answer_to_ready_is_awaited_before_a_pipe_as_before_arguments() {
+    for mut stage in [
+        Stage::connected(Settings { has_ready: true, ..settings("", &["ready", "one"]) }),
+        Stage::connected(Settings { has_ready: true, reads_input: true, ..settings("", &["ready"]) }),
+    ] {
+        if stage.call.wants_input(CONSOLE()) {
+            stage.end(CONSOLE(), b"one");
+        }
+        assert_eq!(stage.sent, "ready\n");
+        stage.hear(b"welcome\n");
+        assert_eq!(stage.sent, "ready\none\n");
+        assert!(!stage.is_finished);
+        stage.hear(b"1\n");
+        assert!(stage.is_finished);
+    }
+    let mut mute =
+        Stage::connected(Settings { has_ready: true, reads_input: true, ..settings("", &["ready"]) });
+    mute.end(CONSOLE(), b"one");
+    mute.wait(SECOND * 5);
+    mute.failed("no answer within 5 s");
+    assert_eq!(mute.sent, "ready\n");
+    // A person sees whether it is answered.
+    let person =
+        Settings { has_ready: true, reads_input: true, is_interactive: true, ..settings("", &["ready"]) };
+    let mut person = Stage::connected(person);
+    person.type_in(b"one\n");
+    assert_eq!(person.sent, "ready\none\n");
+}
+
+#[test]
+fn exit_is_data_unless_a_person_types_it() {
+    let mut stage = Stage::stream(&["one", "exit"]);
     stage.hear(b"1\n");
-    assert!(stage.is_finished && stage.sent == "one\n");
+    assert_eq!(stage.sent, "one\nexit\n");
     let mut stage = Stage::stream(&[]);
     stage.type_in(b"one\nexit\ntwo\n");
-    assert!(stage.is_finished && stage.sent == "one\n" && !stage.call.wants_input(CONSOLE()));
+    assert_eq!(stage.sent, "one\nexit\ntwo\n");
+}
+
+/// The last text sent, as an argument, from a pipe, and as a datagram.
+fn last_text_sent() -> [Stage; 3] {
+    let mut pipe = Stage::stream(&[]);
+    pipe.end(CONSOLE(), b"hi");
+    let stages = [Stage::stream(&["hi"]), pipe, Stage::datagrams(&["hi"])];
+    for stage in &stages {
+        assert!(stage.sent.contains("hi") && !stage.is_finished);
+    }
+    stages
+}
+
+#[test]
+fn an_answer_is_awaited_before_the_end_is_told_whatever_the_text_came_from() {
+    for mut stage in last_text_sent() {
+        stage.wait(SECOND * 4);
+        assert!(!stage.is_finished && stage.call.outcome().is_none());
+        stage.hear(b"answer\n");
+        if !stage.call.is_datagram() {
+            assert!(stage.is_finished);
+            stage.end(stage.socket, b"");
+        }
+        stage.done();
+        assert!(stage.printed().contains("answer"));
+    }
+}
+
+#[test]
+fn a_peer_that_answers_to_the_end_of_all_is_told_of_it_in_time() {
+    for mut stage in last_text_sent().into_iter().take(2) {
+        stage.wait(SECOND * 5);
+        assert!(stage.is_finished);
+        stage.hear(b"answer\n");
+        stage.end(stage.socket, b"");
+        stage.done();
+    }
+    for mut stage in last_text_sent().into_iter().take(2) {
+        stage.wait(SECOND * 5);
+        stage.end(stage.socket, b"");
+        stage.failed("closed the connection without an answer");
+    }
+}
+
+#[test]
+fn each_line_of_a_pipe_has_its_answer_before_the_end_is_told_but_not_for_ever() {
+    let mut stage = Stage::stream(&[]);
+    stage.type_in(b"one\ntwo\n");
+    stage.end(CONSOLE(), b"three");
     stage.hear(b"1\n");
-    stage.end(stage.socket, b"");
-    stage.done();
+    stage.hear(b"2\n");
+    assert!(!stage.is_finished);
+    stage.hear(b"3");
+    stage.wait(limits::ANSWER_SILENCE);
+    assert!(stage.is_finished);
+    // One answer to all, and then nothing; and a peer that goes on and on.
+    for is_talking in [false, true] {
+        let mut stage = Stage::stream(&[]);
+        stage.type_in(&b"x\n".repeat(1000));
+        stage.end(CONSOLE(), b"");
+        stage.hear(b"all of them\n");
+        for _ in 0..5 {
+            assert!(!stage.is_finished);
+            stage.wait(SECOND);
+            if is_talking {
+                stage.hear(b"more\n");
+            }
+        }
+        assert!(stage.is_finished);
+        stage.end(stage.socket, b"");
+        stage.done();
+    }
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! What the person types, or the pipe brings: lines to be sent, and when there will be no more of them.
 
+use super::data::{self, Data};
+use super::wish::Wish;
+use super::{Client, Commands, Host, Input, Link, Outcome};
 use crate::clients::editor::Edit;
+use crate::codec::text;
 use crate::engine::{Engine as _, Now};
 use crate::limits;
-
-use super::{Client, Host, Input, Link, Outcome};
 
 impl<H: Host> Client<H> {
     // ---- the person ----
@@ -18,7 +20,16 @@ impl<H: Host> Client<H> {
                 return;
             }
             match edit {
-                Edit::Line(line) => self.say(now, &line),
+                Edit::Line(line) => self.say(now, &line, false),
+                Edit::Pasted(line) => self.say(now, &line, true),
+                Edit::PastedCommand if self.settings.is_plain => {}
+                Edit::PastedCommand => {
+                    self.tell("what is pasted is said, not run: type a command, or its /, by hand");
+                }
+                Edit::TooLong => {
+                    let most = limits::CLIENT_LINE_BYTES_MAX;
+                    self.tell(&format!("a pasted line has more than {most} bytes: nothing of it was sent"));
+                }
                 Edit::Interrupt => self.handle_signal(now),
                 Edit::EndOfFile => self.leave(now),
                 Edit::ClearScreen => self.screen.clear(),
@@ -32,79 +43,163 @@ impl<H: Host> Client<H> {
         self.key_deadline = self.screen.wants_key_timeout().then_some(now.moment + limits::CLIENT_KEY);
     }
 
-    fn say(&mut self, now: Now, line: &str) {
-        if self.input == Input::Ended {
+    fn say(&mut self, now: Now, line: &str, is_pasted: bool) {
+        if self.input == Input::Leaving {
             return self.tell("leaving: not sent; Ctrl-C ends at once");
         }
-        let is_quit = is_quit(line.as_bytes()) || line == "/quit";
+        let is_quit = !is_pasted && (line == "quit" || is_quit_command(line));
+        if is_quit {
+            self.outbox.push(line.as_bytes());
+            self.make_ready(self.socket());
+            return self.leave(now);
+        }
+        if line.is_empty() {
+            return;
+        }
         let is_offline = matches!(self.link, Link::Pausing(_) | Link::Over)
             || (self.was_connected && matches!(self.link, Link::Connecting(_)));
-        if !is_quit && !line.is_empty() && (is_offline || self.outbox.is_full()) {
+        if is_offline || self.outbox.is_full() {
             // Sent in an hour, it would answer what nobody remembers; it is in the editor's history.
             let why = if is_offline { "not connected" } else { "the server does not take what was sent" };
             return self.tell(&format!("{why}: not sent (the Up key brings it back): {line}"));
         }
-        if !line.is_empty() {
-            self.send(line.as_bytes());
+        if self.holds(line, is_pasted) {
+            return;
         }
-        if is_quit {
-            self.leave(now);
+        if is_pasted {
+            self.say_pasted(line);
+        } else {
+            self.command(line);
+        }
+        self.advance(now);
+    }
+
+    fn say_pasted(&mut self, line: &str) {
+        if !self.settings.is_plain {
+            return self.say_data(line.as_bytes());
+        }
+        if line == "quit" {
+            return self.tell("a pasted quit would leave: not sent; type it by hand");
+        }
+        self.outbox.push(line.as_bytes());
+    }
+
+    // ---- both ----
+
+    /// Sends a line that may be a command: what asks for a nick or a room is answered before the next.
+    fn command(&mut self, line: &str) {
+        self.place.note_said(line);
+        let has_no_commands = match &self.link {
+            Link::Up(up) => up.commands == Commands::Absent && self.screen.is_interactive(),
+            _ => false,
+        };
+        match Wish::of(line) {
+            Some(wish) if !self.settings.is_plain && !has_no_commands => {
+                self.outbox.push_question(wish, line)
+            }
+            _ => self.outbox.push(line.as_bytes()),
         }
     }
 
-    pub(super) fn send(&mut self, line: &[u8]) {
-        self.place.note_said(line);
-        self.outbox.push(line);
-        self.outbox.push(b"\n");
-        self.make_ready(self.socket());
+    /// Has a line said, whatever it looks like.
+    fn say_data(&mut self, line: &[u8]) {
+        match data::encode(line) {
+            Data::Plain(line) => self.outbox.push(line),
+            Data::Cleaned(line) => self.outbox.push(&line),
+            Data::Marked(line) => self.outbox.push_marked(&line),
+        }
     }
 
     /// A person asks to leave: what was said is sent, and what the server says to that is shown.
     pub(super) fn leave(&mut self, now: Now) {
-        if self.input == Input::Ended {
+        if self.input == Input::Leaving {
             return;
         }
-        self.input = Input::Ended;
+        self.input = Input::Leaving;
         self.leave_deadline = Some(now.moment + limits::CLIENT_LEAVE);
         if self.socket().is_none() {
             return self.end(Outcome::Done);
         }
-        self.finish_output();
+        self.advance(now);
     }
 
     // ---- the pipe ----
 
-    /// Sends the lines in `bytes`, and leaves the unfinished one, unless it is longer than all bounds.
-    pub(super) fn take_piped(&mut self, bytes: &[u8]) -> usize {
+    /// Takes the lines in `bytes`, and leaves the unfinished one, unless it is longer than any that is sent.
+    pub(super) fn take_piped(&mut self, now: Now, bytes: &[u8]) -> usize {
         self.input = Input::Begun;
-        let end = match memchr::memrchr(b'\n', bytes) {
-            Some(at) => at + 1,
-            None if bytes.len() > *limits::LINE_BYTES_RANGE.end() => bytes.len(),
-            None => return 0,
-        };
-        for line in bytes[..end].split_inclusive(|byte| *byte == b'\n') {
-            if let Some(line) = line.strip_suffix(b"\n") {
-                self.send(line);
-                if is_quit(line) {
-                    self.end_input();
-                    return bytes.len();
-                }
-                self.has_said_quit |= line == b"/quit";
-            } else {
-                // The server says what it thinks of a line so long.
-                self.outbox.push(line);
-                self.make_ready(self.socket());
+        let mut done = 0;
+        while let Some(at) = memchr::memchr(b'\n', &bytes[done..]) {
+            let line = &bytes[done..done + at];
+            done += at + 1;
+            if !std::mem::take(&mut self.is_dropping) {
+                self.take_piped_line(line);
+            }
+            if self.input == Input::Ended {
+                self.end_input(now);
+                return bytes.len();
             }
         }
-        end
+        if self.is_dropping {
+            done = bytes.len();
+        } else if bytes.len() - done > limits::CLIENT_LINE_BYTES_MAX {
+            self.refuse_long_line();
+            self.is_dropping = true;
+            done = bytes.len();
+        }
+        self.advance(now);
+        done
     }
 
-    pub(super) fn end_input(&mut self) {
+    /// Takes one line; the input is over where it says so.
+    pub(super) fn take_piped_line(&mut self, line: &[u8]) {
+        if self.is_dropping {
+            return;
+        }
+        if line.strip_suffix(b"\r").unwrap_or(line).len() > limits::CLIENT_LINE_BYTES_MAX {
+            return self.refuse_long_line();
+        }
+        let is_quit = data::is_quit(line);
+        if self.settings.takes_commands {
+            let clean = text::clean(line);
+            self.has_said_quit |= is_quit_command(&clean);
+            match Wish::of(&clean) {
+                Some(_) => self.command(&clean),
+                None => {
+                    self.place.note_said(&clean);
+                    self.outbox.push(line);
+                }
+            }
+            if is_quit {
+                self.input = Input::Ended;
+            }
+        } else if !self.settings.is_plain {
+            self.say_data(line);
+        } else if is_quit {
+            let why =
+                "it would leave, and a server without commands has no mark for text; --commands lets it";
+            self.fault = Some(format!("not said, nor what follows: quit: {why}"));
+            self.input = Input::Ended;
+        } else {
+            self.outbox.push(line);
+        }
+    }
+
+    fn refuse_long_line(&mut self) {
+        let most = limits::CLIENT_LINE_BYTES_MAX;
+        let why = format!("a line has more than {most} bytes: nothing of it was sent");
+        self.tell(&why);
+        self.fault.get_or_insert(why);
+    }
+
+    pub(super) fn end_input(&mut self, now: Now) {
         self.input = Input::Ended;
+        self.advance(now);
         self.finish_output();
     }
 }
 
-fn is_quit(line: &[u8]) -> bool {
-    line.strip_suffix(b"\r").unwrap_or(line) == b"quit"
+/// Whether the server leaves at a command, whatever stands behind it.
+fn is_quit_command(line: &str) -> bool {
+    line.split(char::is_whitespace).next().is_some_and(|command| command.eq_ignore_ascii_case("/quit"))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::wish::Wish;
 use crate::limits;
 
 /// Pauses that double up to a bound, each shortened by chance to between half of that and all of it, so
@@ -32,95 +33,91 @@ impl Pauses {
         half + half.mul_f64(self.fraction())
     }
 
-    /// At least 0, less than 1 (splitmix64: Steele, Lea, Flood: Fast Splittable PRNGs, 2014).
+    /// At least 0, less than 1.
     fn fraction(&mut self) -> f64 {
+        (self.random() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// The next random number (splitmix64: Steele, Lea, Flood: Fast Splittable PRNGs, 2014).
+    pub(super) fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.random;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^= mixed >> 31;
-        (mixed >> 11) as f64 / (1_u64 << 53) as f64
+        mixed ^ (mixed >> 31)
     }
 }
 
-/// Questions remembered until they are answered; the oldest gives way.
-const ASKED_MAX: usize = 64;
-
-/// The nick and the rooms that the person has, to be asked for again on a new connection.
+/// The nick and the rooms that the person has, or wants, to be asked for again on a new connection.
 ///
-/// What the server confirms is believed only if the person asked for it: in some formats a message
-/// stands alone on its line, and could pass for a confirmation.
+/// What the server says is believed only as the answer to a question, and of `/leave` only if the person
+/// asked to leave: what others say must not pass for it.
 #[derive(Debug, Default)]
 pub(super) struct Place {
     nick: Option<String>,
     /// In the order joined; the last is the one that the person speaks in.
     rooms: Vec<String>,
-    asked: Vec<Asked>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Asked {
-    Nick(String),
-    Join(String),
-    Leave,
+    /// How often the person asked to leave a room and was not answered.
+    leaves: usize,
 }
 
 impl Place {
-    pub(super) fn new(nick: Option<String>, room: Option<String>) -> Self {
-        Place { nick, rooms: room.into_iter().collect(), asked: Vec::new() }
+    pub(super) fn new(nick: Option<String>, room: Option<&str>) -> Self {
+        let mut place = Place { nick, rooms: Vec::new(), leaves: 0 };
+        if let Some(room) = room {
+            place.note_wanted(&Wish::room(room));
+        }
+        place
     }
 
-    /// Lines, with their ends, that bring a new connection to this place.
-    pub(super) fn to_lines(&self) -> Vec<u8> {
-        let nick = self.nick.iter().map(|nick| format!("/nick {nick}\n"));
-        nick.chain(self.rooms.iter().map(|room| format!("/join {room}\n"))).collect::<String>().into_bytes()
+    /// What brings a new connection to this place.
+    pub(super) fn wishes(&self) -> impl DoubleEndedIterator<Item = Wish> {
+        let nick = self.nick.iter().cloned().map(Wish::Nick);
+        nick.chain(self.rooms.iter().cloned().map(Wish::Room))
+    }
+
+    /// The person is to have it from now on.
+    pub(super) fn note_wanted(&mut self, wish: &Wish) {
+        match wish {
+            Wish::Nick(name) => self.nick = Some(name.clone()),
+            Wish::Room(name) => {
+                self.forget(wish);
+                self.rooms.push(name.clone());
+            }
+        }
+    }
+
+    /// The person does not want it any more.
+    pub(super) fn forget(&mut self, wish: &Wish) {
+        match wish {
+            Wish::Nick(name) => drop(self.nick.take_if(|nick| nick == name)),
+            Wish::Room(name) => self.rooms.retain(|room| room != name),
+        }
+    }
+
+    /// Whether it is what the person speaks in, or is called.
+    pub(super) fn is_current(&self, wish: &Wish) -> bool {
+        match wish {
+            Wish::Nick(name) => self.nick.as_ref() == Some(name),
+            Wish::Room(name) => self.rooms.last() == Some(name),
+        }
     }
 
     /// The person says a line.
-    pub(super) fn note_said(&mut self, line: &[u8]) {
-        if line.first() != Some(&b'/') {
-            return;
+    pub(super) fn note_said(&mut self, line: &str) {
+        let command = line.split(char::is_whitespace).next().unwrap_or_default();
+        if command.eq_ignore_ascii_case("/leave") {
+            self.leaves += 1;
         }
-        let Ok(line) = std::str::from_utf8(line) else { return };
-        let (command, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        let name = rest.trim();
-        let asked = match command {
-            "/nick" => Asked::Nick(name.into()),
-            "/join" => Asked::Join(name.strip_prefix('#').unwrap_or(name).into()),
-            "/leave" => Asked::Leave,
-            _ => return,
-        };
-        if self.asked.len() >= ASKED_MAX {
-            self.asked.remove(0);
-        }
-        self.asked.push(asked);
     }
 
-    /// The server says a line.
-    pub(super) fn note_heard(&mut self, line: &[u8]) {
-        let Some(text) = own_words(line).and_then(|text| std::str::from_utf8(text).ok()) else { return };
-        let between = |before, after| text.strip_prefix(before)?.split_once(after).map(|(name, _)| name);
-        if let Some(nick) = text.strip_prefix("you are now ") {
-            if self.was_asked(&Asked::Nick(nick.into())) {
-                self.nick = Some(nick.into());
-            }
-        } else if let Some(room) =
-            between("you speak in ", " now").or_else(|| between("you speak in ", " again"))
-        {
-            if self.was_asked(&Asked::Join(room.into())) {
-                self.rooms.retain(|known| known != room);
-                self.rooms.push(room.into());
-            }
-        } else if let Some(room) = between("you left ", " and ")
-            && self.was_asked(&Asked::Leave)
-        {
+    /// The server says something in its own name.
+    pub(super) fn note_heard(&mut self, words: &str) {
+        let left = words.strip_prefix("you left ").and_then(|rest| rest.split_once(" and "));
+        if let Some((room, _)) = left.filter(|_| self.leaves > 0) {
+            self.leaves -= 1;
             self.rooms.retain(|known| known != room);
         }
-    }
-
-    fn was_asked(&mut self, question: &Asked) -> bool {
-        let at = self.asked.iter().position(|asked| asked == question);
-        at.map(|at| self.asked.remove(at)).is_some()
     }
 }
 
@@ -157,32 +154,29 @@ mod tests {
         assert_ne!(of(1), of(2));
     }
 
-    #[test]
-    fn what_the_person_asked_for_and_got_is_asked_for_again() {
-        let mut place = Place::new(Some("ann".into()), Some("tea".into()));
-        assert_eq!(place.to_lines(), b"/nick ann\n/join tea\n");
-        for line in ["/nick eve", "/join #beer", "/join wine", "/nick taken"] {
-            place.note_said(line.as_bytes());
-        }
-        for line in [
-            "-- you are now eve --",
-            "-- you speak in beer now; /leave goes back --",
-            "-- you speak in wine now; /leave goes back --",
-            "-- taken is somebody else's name --",
-        ] {
-            place.note_heard(line.as_bytes());
-        }
-        assert_eq!(place.to_lines(), b"/nick eve\n/join tea\n/join beer\n/join wine\n");
-        place.note_said(b"/leave");
-        place.note_heard(b"-- you left beer and speak in tea now --");
-        assert_eq!(place.to_lines(), b"/nick eve\n/join tea\n/join wine\n");
+    fn wishes(place: &Place) -> Vec<String> {
+        place.wishes().map(|wish| wish.command()).collect()
     }
 
     #[test]
-    fn nobody_else_can_confirm_what_was_not_asked() {
-        let mut place = Place::default();
-        place.note_heard(b"-- you are now mallory --");
-        place.note_heard(b"-- you speak in trap now; /leave goes back --");
-        assert_eq!(place.to_lines(), b"");
+    fn what_the_person_got_is_asked_for_again_in_the_order_joined() {
+        let mut place = Place::new(Some("ann".into()), Some("#tea"));
+        assert_eq!(wishes(&place), ["/nick ann", "/join tea"]);
+        for wish in [Wish::Nick("eve".into()), Wish::room("beer"), Wish::room("wine"), Wish::room("beer")] {
+            place.note_wanted(&wish);
+        }
+        assert_eq!(wishes(&place), ["/nick eve", "/join tea", "/join wine", "/join beer"]);
+        assert!(place.is_current(&Wish::room("beer")) && !place.is_current(&Wish::room("wine")));
+        place.note_said("/LEAVE now");
+        place.note_heard("you left beer and speak in wine now");
+        place.forget(&Wish::Nick("ann".into()));
+        assert_eq!(wishes(&place), ["/nick eve", "/join tea", "/join wine"]);
+    }
+
+    #[test]
+    fn what_was_not_asked_to_be_left_is_kept() {
+        let mut place = Place::new(None, Some("tea"));
+        place.note_heard("you left tea and speak in lobby now");
+        assert_eq!(wishes(&place), ["/join tea"]);
     }
 }

@@ -27,14 +27,14 @@ pub(super) struct Screen {
 impl Screen {
     /// `is_interactive`: an input line is edited, on a terminal in raw mode.
     pub(super) fn new(style: Style, is_interactive: bool) -> Self {
-        let editor = is_interactive.then(|| Editor::new("> ", limits::LINE_BYTES_MAX));
+        let editor = is_interactive.then(|| Editor::new("> ", limits::CLIENT_LINE_BYTES_MAX));
         Screen { bytes: Vec::new(), taken: 0, style, needs_draw: editor.is_some(), editor }
     }
 
-    /// Shows a line that the server sent.
-    pub(super) fn show(&mut self, line: &[u8]) {
+    /// Shows a line that the server sent; `is_own`: it can have said it itself.
+    pub(super) fn show(&mut self, line: &[u8], is_own: bool) {
         self.erase();
-        show::show_into(line, self.style, &mut self.bytes);
+        show::show_into(line, is_own, self.style, &mut self.bytes);
         self.end_line();
     }
 

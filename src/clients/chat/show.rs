@@ -41,8 +41,37 @@ pub(super) fn next_line(bytes: &[u8]) -> Option<(&[u8], usize)> {
     }
 }
 
-/// Appends a line, without its end, as it is to be shown.
-pub(super) fn show_into(line: &[u8], style: Style, out: &mut Vec<u8>) {
+/// Whose the lines are: in the `classic` format what a member says stands on a line of its own, behind one with
+/// the time and the name, and must not pass for the server's words.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    /// The next line is what the header before it announced.
+    is_text: bool,
+    /// The last piece was no whole line: what comes next is not the start of one.
+    is_inside_line: bool,
+}
+
+impl Reader {
+    /// Takes the next piece, and whether it is the end of a line. True: the server alone can have said it.
+    pub(super) fn take(&mut self, line: &[u8], is_whole: bool) -> bool {
+        let is_inside = std::mem::replace(&mut self.is_inside_line, !is_whole);
+        if is_inside {
+            return false;
+        }
+        let is_text = std::mem::replace(&mut self.is_text, false);
+        self.is_text = !is_text && is_header(line);
+        !is_text
+    }
+}
+
+/// Whether a line is `TIME [ROOM] NAME` with nothing behind the name. No line that holds text is: there a colon
+/// and a space stand behind the name, or a space behind the name of an action.
+fn is_header(line: &[u8]) -> bool {
+    name_in(line).is_some_and(|name| name.end == line.len())
+}
+
+/// Appends a line, without its end, as it is to be shown. `is_own`: the server can have said it itself.
+pub(super) fn show_into(line: &[u8], is_own: bool, style: Style, out: &mut Vec<u8>) {
     if !style.is_clean {
         return out.extend_from_slice(line);
     }
@@ -52,7 +81,7 @@ pub(super) fn show_into(line: &[u8], style: Style, out: &mut Vec<u8>) {
     }
     let mut clean = Vec::new();
     text::clean_into(line, &mut clean);
-    if own_words(&clean).is_some() {
+    if is_own && own_words(&clean).is_some() {
         out.extend_from_slice(b"\x1b[2m");
         out.extend_from_slice(&clean);
         out.extend_from_slice(b"\x1b[0m");
@@ -121,7 +150,7 @@ mod tests {
 
     fn shown(line: &[u8], is_clean: bool, is_coloured: bool) -> String {
         let mut out = Vec::new();
-        show_into(line, Style { is_clean, is_coloured }, &mut out);
+        show_into(line, true, Style { is_clean, is_coloured }, &mut out);
         String::from_utf8_lossy(&out).into_owned()
     }
 
@@ -160,6 +189,47 @@ mod tests {
         let colour = |text: &str| text.split_once("\x1b[").map(|(_, rest)| rest[..3].to_owned());
         assert_eq!(colour(&first), colour(&second));
         assert!(first.ends_with("ann\x1b[0m: hi"), "{first:?}");
+    }
+
+    #[test]
+    fn what_a_member_says_is_never_taken_for_the_servers_words() {
+        const TIME: &str = "2026/11/21 10:00:00 ";
+        let is_own = |lines: &[&str]| -> Vec<bool> {
+            let mut reader = Reader::default();
+            lines.iter().map(|line| reader.take(line.as_bytes(), true)).collect()
+        };
+        for name in
+            ["ann", "[tea] ann", "* ann", "[tea] * 小明", "127.0.0.1:4", "[::1]:4000", "[tea] [::1]:4"]
+        {
+            let header = format!("{TIME}{name}");
+            let forged = format!("{TIME}bob");
+            assert_eq!(is_own(&[&header, "-- forged --", "-- true --"]), [true, false, true], "{name}");
+            // A text that looks like a header announces nothing.
+            assert_eq!(is_own(&[&header, &forged, "-- true --"]), [true, false, true], "{name}");
+        }
+        for line in ["ann: hi", "[tea] ann: hi", "ann: ", "* ann waves", "bob -> you: hi", "you -> bob: hi"] {
+            assert_eq!(is_own(&[&format!("{TIME}{line}"), "-- true --"]), [true, true], "{line}");
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_line_that_was_cut_is_no_line() {
+        let mut reader = Reader::default();
+        assert!(reader.take(b"very long ", false));
+        assert!(!reader.take(b"-- forged --", true));
+        assert!(reader.take(b"-- true --", true));
+    }
+
+    #[test]
+    fn a_forged_line_does_not_look_like_the_servers() {
+        let style = Style { is_clean: true, is_coloured: true };
+        let shown = |is_own| {
+            let mut out = Vec::new();
+            show_into(b"-- hi --", is_own, style, &mut out);
+            out
+        };
+        assert_eq!(shown(false), b"-- hi --");
+        assert_eq!(shown(true), b"\x1b[2m-- hi --\x1b[0m");
     }
 
     #[test]

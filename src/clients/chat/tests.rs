@@ -2,6 +2,9 @@
 
 use super::*;
 
+mod asking;
+mod said;
+
 /// Remembers what it was asked for.
 #[derive(Debug, Default)]
 struct Scene {
@@ -38,6 +41,8 @@ struct Stage {
     socket_room: usize,
 }
 
+const GREETING: &[u8] = b"-- you are 1.2.3.4:5 in lobby; /help lists the commands --\n";
+
 const PIPE: bool = false;
 const TERMINAL: bool = true;
 
@@ -52,6 +57,8 @@ impl Stage {
             endpoints: vec![Endpoint::Unix("a".into())],
             nick: None,
             room: None,
+            is_plain: false,
+            takes_commands: false,
             reconnects: true,
             is_interactive,
             style: Style { is_clean: is_interactive, is_coloured: false },
@@ -79,6 +86,19 @@ impl Stage {
         stage.connect();
         stage.hear(b"-- you are 1.2.3.4:5 in lobby; /help lists the commands --\n");
         stage
+    }
+
+    /// The server's answer to what it was asked last.
+    fn answer(&mut self, words: &str) {
+        let sent = self.sent().to_owned();
+        let (_, nonce) = sent.rsplit_once("/ping ").expect("a question");
+        let answer = format!("-- {words} --\n-- pong {} --\n", nonce.split('\n').next().expect("a word"));
+        self.hear(answer.as_bytes());
+    }
+
+    /// The lines that were sent, but for what ends a question.
+    fn said(&self) -> Vec<&str> {
+        self.sent().lines().filter(|line| !line.starts_with("/ping ")).collect()
     }
 
     fn socket(&self) -> ConnectionId {
@@ -230,26 +250,43 @@ fn a_pipe_is_sent_in_order_whatever_its_fragments_and_its_end_is_told() {
 
 #[test]
 fn nothing_is_sent_before_the_greeting_or_its_time() {
-    let mut stage = Stage::with(PIPE, |settings| settings.nick = Some("ann".into()));
+    let mut stage = Stage::new(PIPE);
     stage.input(b"early\n");
     stage.connect();
     stage.end_input(b"");
     assert_eq!(stage.sent(), "");
     assert!(!stage.is_finished());
     stage.wait(limits::CLIENT_GREETING);
-    assert_eq!(stage.sent(), "/nick ann\nearly\n");
+    assert_eq!(stage.sent(), "early\n");
     assert!(stage.is_finished());
 }
 
 #[test]
-fn an_empty_input_follows_the_room_to_its_end() {
+fn an_empty_input_follows_the_room_and_makes_a_lost_connection_again() {
     let mut stage = Stage::greeted(PIPE);
     stage.end_input(b"");
     assert!(!stage.is_finished());
     stage.hear(b"news\n");
     assert!(stage.shown().ends_with("news\n"));
     stage.end_server();
-    assert_eq!(stage.client.outcome(), Some(&Outcome::Done));
+    assert_eq!(stage.client.outcome(), None);
+    let why = "lost the connection to the.server:1: the server closed it: trying again in";
+    assert!(stage.client.host.reports[0].starts_with(why), "{:?}", stage.client.host.reports);
+    let pause = stage.pause();
+    stage.wait(pause);
+    stage.connect();
+    stage.hear(b"-- you are 1.2.3.4:6 in lobby; /help lists the commands --\nmore news\n");
+    assert!(stage.shown().ends_with("more news\n"));
+}
+
+#[test]
+fn a_follower_that_does_not_reconnect_fails_with_the_reason() {
+    let mut stage = Stage::with(PIPE, |settings| settings.reconnects = false);
+    stage.connect();
+    stage.end_input(b"");
+    stage.hear(b"-- you are 1.2.3.4:5 in lobby --\n-- the server is closing --\n");
+    stage.end_server();
+    stage.assert_failed("lost the connection to the.server:1: the server closed it");
 }
 
 #[test]
@@ -262,8 +299,10 @@ fn an_empty_input_survives_a_broken_connection() {
 }
 
 #[test]
-fn quit_in_a_pipe_is_the_last_line() {
-    let mut stage = Stage::greeted(PIPE);
+fn quit_in_a_pipe_of_commands_is_the_last_line() {
+    let mut stage = Stage::with(PIPE, |settings| settings.takes_commands = true);
+    stage.connect();
+    stage.hear(GREETING);
     assert_eq!(stage.input(b"a\nquit\nb\n"), 9);
     stage.end_input(b"");
     assert_eq!(stage.sent(), "a\nquit\n");
@@ -307,7 +346,7 @@ fn the_server_waits_for_standard_output_and_nothing_is_lost() {
         assert!(expected.len() <= limits::CLIENT_OUTPUT_BYTES_MAX + 20_000, "no bound");
     }
     // The end of all has to wait for the reader too.
-    stage.end_input(b"x\n");
+    stage.end_input(b"x");
     stage.console_room = usize::MAX;
     stage.client.handle_writable(CONSOLE());
     stage.turn();
@@ -411,16 +450,20 @@ fn a_new_connection_hears_nick_and_room_and_then_what_was_not_sent() {
         settings.room = Some("tea".into());
     });
     stage.connect();
-    stage.socket_room = "/nick ann\n/join tea\none\ntw".len();
     stage.input(b"one\ntwo\nthree\n");
-    stage.hear(b"-- you are 1.2.3.4:5 in lobby; /help lists the commands --\n");
+    stage.hear(GREETING);
+    stage.answer("you are now ann");
+    stage.socket_room = "one\ntw".len();
+    stage.answer("you speak in tea now; /leave goes back");
     stage.close(Reason::Reset);
     stage.socket_room = usize::MAX;
     let pause = stage.pause();
     stage.wait(pause);
     stage.connect();
-    stage.hear(b"-- you are 1.2.3.4:6 in lobby; /help lists the commands --\n");
-    assert_eq!(stage.sent(), "/nick ann\n/join tea\ntwo\nthree\n");
+    stage.hear(GREETING);
+    stage.answer("you are now ann");
+    stage.answer("you speak in tea now; /leave goes back");
+    assert_eq!(stage.said(), ["/nick ann", "/join tea", "two", "three"]);
 }
 
 #[test]
@@ -478,7 +521,9 @@ fn a_line_typed_before_the_first_connection_is_sent_with_it() {
 
 #[test]
 fn quit_and_ctrl_d_leave_and_show_the_farewell() {
-    for (keys, sent) in [(&b"quit\r"[..], "quit\n"), (b"/quit\r", "/quit\n"), (b"\x04", "")] {
+    for (keys, sent) in
+        [(&b"quit\r"[..], "quit\n"), (b"/quit\r", "/quit\n"), (b"/QUIT now\r", "/QUIT now\n"), (b"\x04", "")]
+    {
         let mut stage = Stage::greeted(TERMINAL);
         stage.input(keys);
         assert_eq!(stage.sent(), sent);

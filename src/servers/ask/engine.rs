@@ -40,15 +40,21 @@ impl Engine for Ask {
 
     fn handle_bytes(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) -> usize {
         let mut done = 0;
+        let is_console = Some(id) == self.console;
+        let most = if is_console { limits::TERMINAL_LINE_BYTES_MAX } else { limits::QUESTION_BYTES_MAX };
         while self.wants_input(id) {
-            match self.inputs.decode(now.moment, id, &bytes[done..], limits::QUESTION_BYTES_MAX) {
+            match self.inputs.decode(now.moment, id, &bytes[done..], most) {
                 Decoded::Line { line, consumed } => {
                     self.take(id, line);
                     done += consumed;
                 }
                 Decoded::TooLong { consumed } => {
-                    let most = limits::QUESTION_BYTES_MAX;
-                    self.outputs.push(id, format!("-- too long: {most} bytes at most --\n").as_bytes());
+                    let words = format!("-- too long: {most} bytes at most --\n");
+                    if is_console {
+                        self.say(&words)
+                    } else {
+                        self.outputs.push(id, words.as_bytes())
+                    }
                     done += consumed;
                 }
                 Decoded::TelnetReply(reply) => self.outputs.push(id, &reply),

@@ -19,8 +19,14 @@ What you were typing when a new question came is still there: Ctrl-R shows it ag
 ";
 
 impl Ask {
-    /// The operator typed a line.
+    /// The operator typed a line: the next one is typed by somebody who can have seen what is open now.
     pub(super) fn operate(&mut self, line: &str) {
+        let addressed = self.addressed;
+        self.run(line, addressed);
+        self.addressed = self.questions.keys().next().copied();
+    }
+
+    fn run(&mut self, line: &str, addressed: Option<u64>) {
         match line {
             "" => return self.say(""),
             "help" => return self.say(HELP),
@@ -33,7 +39,13 @@ impl Ask {
         };
         let (first, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         if !first.bytes().all(|byte| byte.is_ascii_digit()) {
-            return self.answer(oldest, line);
+            return match addressed.filter(|addressed| *addressed != oldest) {
+                // It was withdrawn while this was typed: its answer is not another's.
+                Some(gone) => self.say(&format!(
+                    "question {gone} was withdrawn: not sent; to answer the oldest now: {oldest} {line}\n"
+                )),
+                None => self.answer(oldest, line),
+            };
         }
         let number = first.parse().ok().filter(|number| self.questions.contains_key(number));
         let why = match number {

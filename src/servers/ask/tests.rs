@@ -185,6 +185,46 @@ fn an_answer_that_begins_with_a_number_is_not_given_to_nobody() {
 }
 
 #[test]
+fn an_answer_to_a_question_that_was_withdrawn_goes_to_nobody_else() {
+    for is_next_late in [false, true] {
+        let mut stage = Stage::new();
+        let (ann, bob) = (stage.join(), stage.join());
+        stage.send(ann, b"your key?\n");
+        if !is_next_late {
+            stage.send(bob, b"and mine?\n");
+        }
+        stage.lose(ann);
+        if is_next_late {
+            stage.send(bob, b"and mine?\n");
+        }
+        let told = stage.operate("secret");
+        assert_eq!(told, "question 1 was withdrawn: not sent; to answer the oldest now: 2 secret\n");
+        assert_eq!(stage.read(bob), "");
+        assert_eq!(stage.operate("2 yours"), "answered [2] of 10.0.0.1:3\n");
+        stage.send(bob, b"more?\n");
+        assert_eq!(stage.operate("no"), "answered [3] of 10.0.0.1:3\n");
+    }
+    // A line typed after that is typed by somebody who can have seen it.
+    let mut stage = Stage::new();
+    let (ann, bob) = (stage.join(), stage.join());
+    stage.send(ann, b"one\n");
+    stage.send(bob, b"two\n");
+    stage.lose(ann);
+    stage.operate("list");
+    assert_eq!(stage.operate("zwei"), "answered [2] of 10.0.0.1:3\n");
+}
+
+#[test]
+fn an_answer_that_the_terminal_may_have_cut_is_not_sent() {
+    let mut stage = Stage::new();
+    let ann = stage.join();
+    stage.send(ann, b"how long?\n");
+    assert_eq!(stage.operate(&"x".repeat(4095)), "-- too long: 4094 bytes at most --\n");
+    assert_eq!(stage.read(ann), "");
+    assert_eq!(stage.operate(&"x".repeat(4094)), "answered [1] of 10.0.0.1:2\n");
+}
+
+#[test]
 fn text_without_a_line_end_is_a_question_after_a_silence() {
     let mut stage = Stage::new();
     let ann = stage.join();

@@ -21,7 +21,10 @@ const TLS: &[u8] = &[0x16, 3];
 impl Model {
     /// Bytes that the server took: whole lines, or parts of one that is too long.
     pub(super) fn consume(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) -> Result<(), String> {
-        let (dialect, line_bytes_max) = (self.config.dialect(), self.config.line_bytes_max);
+        let dialect = self.config.dialect();
+        let is_console = self.members.get(&id).is_some_and(|member| member.peer == Peer::Console);
+        let terminal_max = if is_console { limits::TERMINAL_LINE_BYTES_MAX } else { usize::MAX };
+        let line_bytes_max = self.config.line_bytes_max.min(terminal_max);
         let mut done = 0;
         while done < bytes.len() {
             let Some(member) = self.members.get_mut(&id) else { return Ok(()) };
@@ -164,8 +167,8 @@ impl Model {
     }
 
     fn command(&mut self, now: Now, id: ConnectionId, line: &str) -> Result<(), String> {
-        let (typed, rest) = line[1..].split_once(char::is_whitespace).unwrap_or((&line[1..], ""));
-        let rest = rest.trim();
+        let (typed, text) = line[1..].split_once(char::is_whitespace).unwrap_or((&line[1..], ""));
+        let rest = text.trim();
         let words = rest.split_whitespace().count();
         let room = self.members.get(&id).and_then(|member| member.rooms.last()).map(|(room, _)| *room);
         let usage = |name: &str| format!("usage: /{name}");
@@ -179,6 +182,8 @@ impl Model {
         }
         match (&*typed.to_ascii_lowercase(), room) {
             ("nick", _) if words < 1 => self.tell(id, &usage("nick NAME")),
+            ("say", _) if words < 1 => self.tell(id, &usage("say TEXT")),
+            ("say", _) => return self.say(now, id, text.as_bytes(), false),
             ("me", _) if words < 1 => self.tell(id, &usage("me TEXT")),
             ("join", _) if words < 1 => self.tell(id, &usage("join ROOM")),
             ("msg", _) if words < 2 => self.tell(id, &usage("msg NAME TEXT")),
@@ -437,7 +442,6 @@ impl Model {
             "watch" => self.is_exact = false,
             "kick" => {
                 let why = rest.split_once(char::is_whitespace).map_or("", |(_, why)| why.trim());
-                let why = text::truncate_at_char(why, limits::KICK_REASON_BYTES_MAX);
                 let who = rest.split_whitespace().next().unwrap_or_default();
                 let serial = who.trim_start_matches('#').parse().ok();
                 if let Some(Hint::Left(id, Reason::Kicked)) =

@@ -44,6 +44,7 @@ pub(super) const NAME_REFUSALS: &[&str] = &[
 pub(super) const COMMAND_ADVICE: &[&str] = &[
     "did you mean /help?",
     "did you mean /nick?",
+    "did you mean /say?",
     "did you mean /me?",
     "did you mean /who?",
     "did you mean /join?",
@@ -91,13 +92,13 @@ impl Shape {
 
 fn help(lines: usize, line_bytes_max: usize, line: &str) -> Step {
     /// Commands, and the line about two slashes.
-    const LISTED: usize = 13;
+    const LISTED: usize = 14;
     let more = Step::More(Shape::Help { lines: lines + 1, line_bytes_max });
     match lines {
         0 if line == "Type a line and Enter to say it to the room." => more,
         1..=LISTED if line.starts_with("  /") => more,
-        14 if line.starts_with("At most ") && line.ends_with("more will wait, nothing is lost.") => more,
-        14 | 15 if line == format!("A line has at most {line_bytes_max} bytes.") => Step::Done,
+        15 if line.starts_with("At most ") && line.ends_with("more will wait, nothing is lost.") => more,
+        15 | 16 if line == format!("A line has at most {line_bytes_max} bytes.") => Step::Done,
         _ => Step::Wrong,
     }
 }

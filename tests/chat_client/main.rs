@@ -1,5 +1,7 @@
 //! `onepoll chat` as people use it: the real server and the real client, in pipes and on a terminal.
 
+mod puppet;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -32,12 +34,22 @@ impl Lines {
 
     #[track_caller]
     fn until(&self, text: &str) -> String {
+        self.all_until(text).pop().expect("the line itself")
+    }
+
+    /// The next lines, up to one that holds `text`.
+    #[track_caller]
+    fn all_until(&self, text: &str) -> Vec<String> {
         let mut seen = Vec::new();
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.0.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) if line.contains(text) => return line,
-                Ok(line) => seen.push(line),
+                Ok(line) => {
+                    seen.push(line);
+                    if seen.last().is_some_and(|line| line.contains(text)) {
+                        return seen;
+                    }
+                }
                 Err(error) => panic!("no line with {text:?}: {error}: {seen:#?}"),
             }
         }
@@ -150,23 +162,159 @@ fn an_empty_input_follows_the_room_until_a_signal() {
 }
 
 #[test]
-fn an_empty_input_ends_well_with_the_server() {
-    let (server, address) = Process::server("127.0.0.1:0", &[]);
+fn a_follower_makes_a_lost_connection_again_and_says_so() {
+    let path = socket_path("follower");
+    let listen = format!("unix:{}", path.display());
+    let (server, address) = Process::server(&listen, &[]);
     let mut follower = Process::start(&["chat", &address]);
     follower.input = None;
     follower.output.until("-- you are ");
     server.signal("-TERM");
     follower.output.until("-- the server is closing --");
-    assert_eq!(follower.exit_code(), Some(0));
+    follower.errors.until("onepoll: chat: lost the connection to unix:");
+    drop(server);
+    let (_server, _) = Process::server(&listen, &[]);
+    follower.errors.until("onepoll: chat: connected to unix:");
+    let mut client = Process::start(&["chat", &address]);
+    client.say("news\n");
+    follower.output.until(": news");
+    let _ = std::fs::remove_file(path);
 }
 
 #[test]
-fn quit_leaves_although_more_could_come() {
+fn a_follower_that_does_not_reconnect_fails_with_a_word() {
+    let (server, address) = Process::server("127.0.0.1:0", &[]);
+    let mut follower = Process::start(&["chat", &address, "--no-reconnect"]);
+    follower.input = None;
+    follower.output.until("-- you are ");
+    server.signal("-TERM");
+    assert_eq!(follower.exit_code(), Some(1));
+    let why = format!("onepoll: chat: lost the connection to {address}: the server closed it");
+    assert_eq!(follower.errors.rest(), [why]);
+}
+
+#[test]
+fn quit_leaves_a_pipe_of_commands_although_more_could_come() {
     let (_server, address) = Process::server("127.0.0.1:0", &[]);
-    let mut client = Process::start(&["chat", &address]);
+    let mut client = Process::start(&["chat", &address, "--commands"]);
     client.say("hello\nquit\n");
     client.output.until("-- bye --");
     assert_eq!(client.exit_code(), Some(0));
+}
+
+/// What a client that is given this on its standard input ends with: exit code, standard error.
+fn pipe(text: &str, arguments: &[&str]) -> (Option<i32>, Vec<String>) {
+    let mut client = Process::start(&[&["chat"], arguments].concat());
+    client.say(text);
+    client.input = None;
+    let errors = client.errors.rest();
+    (client.exit_code(), errors)
+}
+
+#[test]
+fn a_pipe_that_is_refused_nick_or_room_says_nothing_anywhere() {
+    let (_server, address) = Process::server("127.0.0.1:0", &["--max-rooms", "1"]);
+    let witness = Process::start(&["chat", &address, "--nick", "ann"]);
+    witness.output.until("-- you are now ann --");
+    for (arguments, why) in [
+        (&["--nick", "ci", "--room", "private"][..], "the room private: all rooms are taken (--max-rooms)"),
+        (&["--room", "a/b"], "the room a/b: a room's name has letters, digits and _-.+ only, not '/'"),
+        (&["--nick", "ann"], "the nick ann: 'ann' is taken; choose another name"),
+        (&["--nick", "12"], "the nick 12: a name needs a letter; add one"),
+    ] {
+        let (code, errors) = pipe("secret\n", &[&[&*address], arguments].concat());
+        assert_eq!(code, Some(4), "{errors:?}");
+        let expected = format!("onepoll: {address} refused {why}");
+        assert!(errors.len() == 1 && errors[0].starts_with(&expected), "{errors:?}");
+    }
+    assert_eq!(pipe("public\n", &[&address]), (Some(0), vec![]));
+    let heard = witness.output.all_until(": public");
+    assert!(!heard.iter().any(|line| line.contains("secret")), "{heard:#?}");
+}
+
+#[test]
+fn a_word_that_the_server_would_grant_as_another_is_refused_before_anything_is_sent() {
+    for word in ["", "a b", "a\u{1}b", "a\u{202e}b", "\u{feff}ann"] {
+        for option in ["--nick", "--room"] {
+            let (code, errors) = pipe("", &["127.0.0.1:1", option, word]);
+            assert_eq!(code, Some(2), "{errors:?}");
+            assert!(errors[0].contains("one word, without"), "{errors:?}");
+        }
+    }
+}
+
+#[test]
+fn a_pipe_is_said_whatever_it_looks_like() {
+    for format in ["line", "classic", "ack"] {
+        let (_server, address) = Process::server("127.0.0.1:0", &["--format", format]);
+        let mut client = Process::start(&["chat", &address, "--nick", "ci"]);
+        client.say("step 1\n/usr/bin/cc -o x x.c\nquit\nGET / HTTP/1.1\nqu\u{1}it\nstep 2 FAILED\n");
+        client.input = None;
+        let lines = client.output.rest();
+        assert_eq!(client.exit_code(), Some(0));
+        for text in ["step 1", "/usr/bin/cc -o x x.c", "quit", "GET / HTTP/1.1", "step 2 FAILED"] {
+            assert!(lines.iter().any(|line| line.ends_with(text)), "{format}: {text}: {lines:#?}");
+        }
+        assert!(!lines.iter().any(|line| line.contains("/say") || line.contains("bye")), "{lines:#?}");
+    }
+}
+
+#[test]
+fn a_server_without_commands_is_said_no_marks_and_plain_is_named() {
+    for arguments in [&["--plain"][..], &["--format", "raw"]] {
+        let (_server, address) = Process::server("127.0.0.1:0", arguments);
+        let mut witness = Process::start(&["chat", &address, "--plain"]);
+        witness.say("ready\n");
+        witness.output.until("ready");
+        for arguments in [&["--nick", "ci"][..], &["--room", "tea"]] {
+            let (code, errors) = pipe("secret\n", &[&[&*address], arguments].concat());
+            assert_eq!(code, Some(4));
+            assert!(errors[0].contains("the server has no commands; --plain"), "{errors:?}");
+        }
+        let (code, errors) = pipe("one\n/usr\n", &[&address]);
+        assert_eq!(code, Some(1));
+        assert!(
+            errors[0].contains("not said, nor what follows: /usr: the server has no commands"),
+            "{errors:?}"
+        );
+        let (code, errors) = pipe("two\n/opt\nquit\nthree\n", &[&address, "--plain"]);
+        assert_eq!(code, Some(1));
+        assert!(errors[0].contains("not said, nor what follows: quit: it would leave"), "{errors:?}");
+        assert_eq!(pipe("last\n", &[&address, "--plain"]), (Some(0), vec![]));
+        let said = witness.output.all_until("last");
+        let said: Vec<&str> = said
+            .iter()
+            .filter(|line| !line.starts_with("-- "))
+            .filter_map(|line| line.split(' ').next_back())
+            .collect();
+        assert_eq!(said, ["one", "two", "/opt", "last"]);
+    }
+}
+
+#[test]
+fn a_room_that_is_not_restored_hears_nothing() {
+    let path = socket_path("full");
+    let listen = format!("unix:{}", path.display());
+    let (server, address) = Process::server(&listen, &[]);
+    let mut client = Process::start(&["chat", &address, "--room", "tea"]);
+    client.say("one\n");
+    client.output.until("[tea] ");
+    drop(server);
+    client.errors.until("onepoll: chat: lost the connection to unix:");
+    client.say("secret\n");
+    // The room is taken by the first to come back.
+    let (_server, _) = Process::server(&listen, &["--max-rooms", "1"]);
+    client
+        .errors
+        .until("refused the room tea: all rooms are taken (--max-rooms); join one of /rooms: asking again");
+    client.input = None;
+    let mut other = Process::start(&["chat", &address]);
+    other.say("is anybody here?\n");
+    client.output.until(": is anybody here?");
+    other.input = None;
+    let heard = other.output.rest();
+    assert!(!heard.iter().any(|line| line.contains("secret")), "{heard:#?}");
+    let _ = std::fs::remove_file(path);
 }
 
 #[test]
@@ -312,7 +460,17 @@ assert b"\r\x1b[K" in until("ann\x1b[0m: in between 👩‍🚀\r\n".encode())
 until("> 你好, half".encode())
 type(" a line\x1b[D\x1b[D\x1b[D\x1b[DX\r")
 until("小明\x1b[0m: 你好, half a Xline\r\n".encode())
+# A paste is said, whatever it looks like, and told so; one that is too long is not sent at all.
+type("\x1b[200~/msg ann secret\nquit\n\x1b[201~")
+until(b"what is pasted is said, not run")
+until("小明\x1b[0m: /msg ann secret\r\n".encode())
+until("小明\x1b[0m: quit\r\n".encode())
+type("\x1b[200~" + "x" * 10000 + "\n\x1b[201~")
+until(b"that line was too long and was not sent")
 type("gone\x03")
+for _ in range(3):
+    type("\x1b[A")
+until(b"> /msg ann secret")
 type("\x1b[A")
 until("> 你好, half a Xline".encode())
 type("\x15\x04")

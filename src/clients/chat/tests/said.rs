@@ -1,0 +1,174 @@
+//! What is data, and is said whatever it looks like; and what is a command.
+
+use super::*;
+
+/// A client with further settings that the server has greeted so.
+fn greeted(is_interactive: bool, greeting: &[u8], change: impl Fn(&mut Settings)) -> Stage {
+    let mut stage = Stage::with(is_interactive, change);
+    stage.connect();
+    stage.hear(greeting);
+    stage
+}
+
+const PLAIN_GREETING: &[u8] = b"-- you are 1.2.3.4:5 in lobby; quit leaves --\n";
+
+#[test]
+fn a_pipe_is_said_whatever_it_looks_like() {
+    let mut stage = Stage::greeted(PIPE);
+    stage.input(b"step 1\n/usr/bin/cc -o x x.c\nquit\nqu\x01it\n\x01/nick x\nstep 2\r\0quit\nlast");
+    stage.end_input(b"quit");
+    let said =
+        "step 1\n/say /usr/bin/cc -o x x.c\n/say quit\n/say quit\n/say /nick x\nstep 2quit\n/say quit\n";
+    assert_eq!(stage.sent(), said);
+    stage.end_server();
+    assert_eq!(stage.client.outcome(), Some(&Outcome::Done));
+}
+
+#[test]
+fn commands_from_a_pipe_are_awaited_before_what_follows() {
+    let mut stage = greeted(PIPE, GREETING, |settings| settings.takes_commands = true);
+    stage.input(b"/JOIN #private\r\nsecret\n/who\n");
+    assert_eq!(stage.said(), ["/join private"]);
+    stage.answer("all rooms are taken (--max-rooms); join one of /rooms");
+    assert_eq!(stage.said(), ["/join private"]);
+    let why = "the.server:1 refused the room private: all rooms are taken (--max-rooms); join one of /rooms: \
+               nothing that waited for it was said";
+    assert_eq!(stage.client.outcome(), Some(&Outcome::CannotConnect(why.into())));
+}
+
+#[test]
+fn only_what_a_pipe_had_is_asked_for_again_after_a_lost_connection() {
+    let mut stage = greeted(PIPE, GREETING, |settings| settings.takes_commands = true);
+    stage.close(Reason::Reset);
+    let pause = stage.pause();
+    stage.wait(pause);
+    stage.connect();
+    stage.hear(GREETING);
+    stage.input(b"/nick ann\nsecret\n");
+    stage.answer("'ann' is taken; choose another name");
+    assert_eq!(stage.said(), ["/nick ann"]);
+    assert!(matches!(stage.client.outcome(), Some(Outcome::CannotConnect(_))), "no ghost of ours holds it");
+}
+
+#[test]
+fn a_mark_is_not_sent_to_a_server_without_commands() {
+    for greeting in [PLAIN_GREETING, b"hello\n", b"-- odd --\nhello\n"] {
+        let mut stage = greeted(PIPE, greeting, |_| {});
+        stage.input(b"one\n/two\nthree\n");
+        stage.end_input(b"");
+        assert_eq!(stage.sent(), "one\n");
+        assert!(stage.is_finished());
+        stage.end_server();
+        stage.assert_failed("not said, nor what follows: /two: the server has no commands; --plain sends");
+    }
+}
+
+#[test]
+fn a_mark_waits_for_a_greeting_that_is_late_and_not_for_ever() {
+    for (words, sent) in [(Some(GREETING), "/say /two\n"), (Some(b"x\n"), ""), (None, "")] {
+        let mut stage = Stage::new(PIPE);
+        stage.connect();
+        stage.wait(limits::CLIENT_GREETING);
+        stage.input(b"one\n/two\nthree\n");
+        assert_eq!(stage.sent(), "one\n");
+        match words {
+            Some(words) => drop(stage.hear(words)),
+            None => stage.wait(limits::CLIENT_GREETING_LONG),
+        }
+        let rest = if sent.is_empty() { "" } else { "three\n" };
+        assert_eq!(stage.sent(), format!("one\n{sent}{rest}"));
+    }
+}
+
+#[test]
+fn a_line_marked_for_one_server_is_not_sent_to_another_without_commands() {
+    let mut stage = Stage::greeted(PIPE);
+    stage.socket_room = 6;
+    stage.input(b"one\n/two\n");
+    assert_eq!(stage.sent(), "one\n/s");
+    stage.end_server();
+    stage.socket_room = usize::MAX;
+    let pause = stage.pause();
+    stage.wait(pause);
+    stage.connect();
+    stage.hear(PLAIN_GREETING);
+    assert_eq!(stage.sent(), "");
+    stage.end_server();
+    stage.assert_failed("/two: the server has no commands");
+}
+
+#[test]
+fn a_plain_client_sends_lines_as_they_are_and_refuses_a_quit() {
+    for quit in ["quit", "quit\r", "qu\u{1}it", "x\r\0quit"] {
+        let mut stage = greeted(PIPE, PLAIN_GREETING, |settings| settings.is_plain = true);
+        stage.input(format!("/one\n//two\n{quit}\nnever\n").as_bytes());
+        assert_eq!(stage.sent(), "/one\n//two\n");
+        assert!(stage.is_finished());
+        stage.end_server();
+        stage.assert_failed("not said, nor what follows: quit: it would leave");
+    }
+}
+
+#[test]
+fn what_is_pasted_on_a_terminal_is_said_and_told_so() {
+    let mut stage = Stage::greeted(TERMINAL);
+    stage.input(b"\x1b[200~one\n/msg bob secret\nquit\n\x1b[201~");
+    assert_eq!(stage.sent(), "one\n/say /msg bob secret\n/say quit\n");
+    let told = "what is pasted is said, not run";
+    assert_eq!(stage.shown().matches(told).count(), 1);
+    stage.input(b"\x1b[200~/msg bob more\x1b[201~");
+    assert_eq!(stage.shown().matches(told).count(), 2, "at once, before Enter");
+    stage.input(b"\x15/msg bob by hand\r");
+    assert!(stage.sent().ends_with("quit\n/msg bob by hand\n"));
+    assert!(!stage.is_finished());
+}
+
+#[test]
+fn what_is_pasted_is_not_marked_for_a_server_without_commands() {
+    let mut stage = greeted(TERMINAL, PLAIN_GREETING, |_| {});
+    stage.input(b"\x1b[200~/one\n\x1b[201~");
+    assert_eq!(stage.sent(), "");
+    assert!(stage.shown().contains("--plain sends every line as it is"));
+    assert!(stage.shown().contains("not sent (the Up key brings it back): /one"));
+    let mut stage = greeted(TERMINAL, PLAIN_GREETING, |settings| settings.is_plain = true);
+    stage.input(b"\x1b[200~/one\nquit\ntwo\n\x1b[201~");
+    assert_eq!(stage.sent(), "/one\ntwo\n");
+    assert!(stage.shown().contains("a pasted quit would leave: not sent"));
+}
+
+#[test]
+fn a_line_is_sent_whole_or_not_at_all_from_a_pipe_and_from_a_paste() {
+    let most = limits::CLIENT_LINE_BYTES_MAX;
+    for length in [10_000, most, most + 1, 5 * most] {
+        let long = "x".repeat(length);
+        let expected = if length <= most { format!("{long}\nnext\n") } else { "next\n".into() };
+        let mut pipe = Stage::greeted(PIPE);
+        let mut kept = Vec::new();
+        for chunk in format!("{long}\nnext\n").as_bytes().chunks(limits::READ_BYTES_MAX) {
+            kept.extend_from_slice(chunk);
+            let consumed = pipe.input(&kept);
+            kept.drain(..consumed);
+        }
+        pipe.end_input(&kept);
+        assert_eq!(pipe.sent().len(), expected.len(), "{length}");
+        pipe.end_server();
+        if length > most {
+            pipe.assert_failed("a line has more than 65536 bytes: nothing of it was sent");
+            assert_eq!(pipe.client.host.reports.len(), 1);
+        }
+        let mut terminal = Stage::greeted(TERMINAL);
+        terminal.input(format!("\x1b[200~{long}\nnext\n\x1b[201~").as_bytes());
+        assert_eq!(terminal.sent().len(), expected.len(), "{length}");
+        let is_told = terminal.shown().contains("a pasted line has more than 65536 bytes: nothing of it was");
+        assert_eq!(is_told, length > most);
+    }
+}
+
+#[test]
+fn a_piped_line_that_the_server_refuses_is_a_failure() {
+    let mut stage = Stage::greeted(PIPE);
+    stage.end_input(b"long");
+    stage.hear(b"-- that line was too long and was not sent: 3 bytes at most (--max-line) --\n");
+    stage.end_server();
+    stage.assert_failed("the.server:1: that line was too long and was not sent");
+}
