@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
-use crate::faults::{Strace, memory_kib};
-use crate::harness::{Client, Server, is_installed, untimed};
+use crate::crowds::{Guest, server_at};
+use crate::faults::{Strace, can, in_network_of, memory_kib};
+use crate::harness::{BARE, Client, Server, command, is_installed, untimed};
 
 /// The bare lines of one who says much, to one who hears only that.
 const RAW: [&str; 9] = ["--format", "raw", "--no-echo", "--rate", "off", "--unsent", "8K", "--drain", "60"];
@@ -136,26 +137,70 @@ fn p17_a_stalled_reader_costs_the_kernel_128_kib_at_most() {
             ann.echo(&"x".repeat(line_bytes));
         }
         for client in &stalled {
-            let (queued, held) = send_queue(&server, client);
-            assert!(queued >= 8 * 1024, "{queued} bytes wait: it does not stall");
-            assert!(held <= 128 * 1024, "{held} bytes for {queued} that wait, lines of {line_bytes}");
+            let port = client.tcp().local_addr().expect("connected").port();
+            let waiting = Waiting::of(Command::new("ss"), &server, &format!("dport = :{port}"));
+            assert!(waiting.bytes >= 8 * 1024, "{waiting:?}: it does not stall");
+            assert!(waiting.memory_bytes <= 128 * 1024, "{waiting:?}, lines of {line_bytes}");
         }
     }
 }
 
-/// Bytes that wait for a client in the kernel, on the server's side, and the memory that they take there:
-/// `Send-Q`, and `w` of `skmem` (ss(8)).
-fn send_queue(server: &Server, client: &Client) -> (usize, usize) {
-    let port = server.addresses[0].rsplit_once(':').expect("a port").1;
-    let remote = client.tcp().local_addr().expect("connected").port();
-    let output = Command::new("ss")
-        .args(["-tnmOH", &format!("sport = :{port} and dport = :{remote}")])
-        .output()
-        .expect("ss runs");
-    let line = String::from_utf8(output.stdout).expect("text");
-    let queued = line.split_whitespace().nth(2).expect("a send queue");
-    let held = line.split(",w").nth(1).and_then(|rest| rest.split(',').next()).expect("its memory");
-    (queued.parse().expect("a number"), held.parse().expect("a number"))
+/// The mark for what is unsent does not count what is on its way.
+#[test]
+fn p17_a_peer_that_opens_its_window_and_acknowledges_nothing_costs_its_send_buffer_at_most() {
+    const SEND_BUFFER_BYTES: usize = 2 * (256 << 10);
+    const SEGMENT_BYTES: usize = 64 << 10;
+    let listen = ["--no-echo", "--rate", "off", "--listen", "198.51.100.1:0"];
+    if !can("unshare --net nft list ruleset") || !is_installed("ss") {
+        return;
+    }
+    let addresses = ["198.51.100.1/24", "198.51.100.2/24"];
+    let Some(server) = server_at(&addresses, command(&[&BARE[..], &listen].concat())) else { return };
+    let mut mute = Guest::from(&server, "198.51.100.2");
+    mute.lines.expect("-- you are ");
+    let mut ann = Guest::from(&server, "198.51.100.1");
+    ann.lines.expect("-- you are ");
+    let batch = format!("{}\n", "x".repeat(1000)).repeat(256);
+    // Its window and the server's idea of the network grow with what it reads.
+    for number in 0..64 {
+        ann.say(format!("{batch}batch {number} ends\n").as_bytes());
+        mute.lines.until(&format!(": batch {number} ends"));
+    }
+    let cut = "nft add table t && nft add chain t c '{ type filter hook input priority 0; }' && \
+               nft add rule t c ip saddr 198.51.100.2 drop";
+    assert!(in_network_of(&server, &["sh", "-c", cut]).status().expect("sh is there").success());
+    for _ in 0..16 {
+        ann.say(batch.as_bytes());
+    }
+    ann.say(b"/ping said\n");
+    ann.lines.until("-- pong said --");
+    let waiting = Waiting::of(in_network_of(&server, &["ss"]), &server, "dst 198.51.100.2");
+    assert!(waiting.bytes > 2 * SEGMENT_BYTES, "{waiting:?}: its window is closed");
+    assert!(waiting.memory_bytes <= SEND_BUFFER_BYTES + SEGMENT_BYTES, "{waiting:?}");
+}
+
+/// What waits for a client in the kernel, on the server's side (ss(8)).
+#[derive(Debug)]
+struct Waiting {
+    /// `Send-Q`: bytes that it has not acknowledged, sent or not.
+    bytes: usize,
+    /// `w` of `skmem`: the memory that they take.
+    memory_bytes: usize,
+}
+
+impl Waiting {
+    /// Asks `ss` about the server's connection that `filter` tells from its others.
+    fn of(mut ss: Command, server: &Server, filter: &str) -> Self {
+        let port = server.addresses[0].rsplit_once(':').expect("a port").1;
+        let output = ss.args(["-tnmOH", &format!("sport = :{port} and {filter}")]).output().expect("ss runs");
+        let line = String::from_utf8(output.stdout).expect("text");
+        let bytes = line.split_whitespace().nth(2).expect("a send queue");
+        let memory = line.split(",w").nth(1).and_then(|rest| rest.split(',').next()).expect("its memory");
+        Waiting {
+            bytes: bytes.parse().expect("a number"),
+            memory_bytes: memory.parse().expect("a number"),
+        }
+    }
 }
 
 /// How many messages this line stands for: itself, the `next` one, or those that it says were missed.
