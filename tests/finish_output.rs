@@ -69,7 +69,7 @@ impl Engine for HalfCloser {
 fn the_peer_sees_the_end_of_the_output_and_is_still_heard() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let system = System::new(SocketOptions { send_buffer_bytes: 4096 }).expect("a poll");
+    let system = System::new(SocketOptions { unsent_bytes: 4096 }).expect("a poll");
     let engine = HalfCloser {
         actions: vec![Action::Connect(Endpoint::Tcp(address))],
         ready: None,

@@ -41,7 +41,7 @@ pub enum Limit {
     /// Stretches of its own lines that a client is not sent.
     SkippedSpans,
     /// Bytes that wait for a client in the kernel.
-    SendBuffer,
+    Unsent,
     /// How far a reader may be behind in a room's log.
     ReaderLag,
     /// How much a room's log can take before those who keep up have it.
@@ -91,7 +91,7 @@ impl Limit {
         Limit::PrivateBytes,
         Limit::ConsoleBytes,
         Limit::SkippedSpans,
-        Limit::SendBuffer,
+        Limit::Unsent,
         Limit::ReaderLag,
         Limit::LogSpace,
         Limit::Slow,
@@ -139,9 +139,7 @@ impl Limit {
             ),
             Limit::ConsoleBytes => fixed("console_bytes", "bytes", "nothing: the operator's lines wait"),
             Limit::SkippedSpans => fixed("skipped_spans", "spans", "nothing: its lines wait until it reads"),
-            Limit::SendBuffer => {
-                row("send_buffer", "--send-buffer", "bytes", "nothing: the rest waits in the room's log")
-            }
+            Limit::Unsent => row("unsent", "--unsent", "bytes", "nothing: the rest waits in the room's log"),
             Limit::ReaderLag => {
                 row("reader_lag", "--log-bytes", "bytes", "how many messages it missed, and what follows")
             }

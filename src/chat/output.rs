@@ -258,7 +258,7 @@ impl Chat {
         }
         let was_lagging = session.is_lagging;
         if written == Written::Blocked && !was_lagging {
-            self.counters.limits_met.count(Limit::SendBuffer);
+            self.counters.limits_met.count(Limit::Unsent);
         }
         match written {
             Written::All => {}

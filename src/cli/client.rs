@@ -38,7 +38,7 @@ pub(super) fn run_without_console<E: Engine>(client: E) -> std::io::Result<E> {
 }
 
 fn system() -> std::io::Result<System> {
-    super::system(SocketOptions { send_buffer_bytes: limits::SEND_BUFFER_BYTES })
+    super::system(SocketOptions::default())
 }
 
 /// Tells the person how the client called `name` ended.

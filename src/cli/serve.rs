@@ -126,9 +126,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "MS", default_value = "0", value_parser = parse::milliseconds)]
     coalesce: Duration,
 
-    /// Bytes of a socket's send buffer; the kernel doubles it for its bookkeeping
-    #[arg(long, value_name = "BYTES", default_value = "32K", value_parser = parse::bytes)]
-    send_buffer: usize,
+    /// Bytes that the kernel holds unsent for a TCP client who does not read, and up to a segment of 64 KiB
+    /// more; a Unix socket has a send buffer of 4 times as many, which the kernel doubles
+    #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = parse::bytes)]
+    unsent: usize,
 
     /// Where programs can read what the server does: Prometheus at /metrics, JSON at /stats. HOST:PORT
     /// or unix:PATH of this machine [default: nowhere]
@@ -191,7 +192,7 @@ pub(super) fn run(arguments: &Arguments, matches: Option<&clap::ArgMatches>) -> 
     let service = Service {
         name: "serve",
         addresses: if arguments.listen.is_empty() { &default[..] } else { &arguments.listen[..] },
-        options: SocketOptions { send_buffer_bytes: arguments.send_buffer },
+        options: SocketOptions { unsent_bytes: arguments.unsent },
         linger: linger(arguments),
         drain: arguments.drain,
         has_console: true,
@@ -236,7 +237,7 @@ fn settings(
     let mut settings = Settings {
         config: config(arguments, surroundings)?,
         descriptors: surroundings.descriptors,
-        send_buffer_bytes: arguments.send_buffer,
+        unsent_bytes: arguments.unsent,
         linger: arguments.linger,
         beside: arguments.recording.memory_parts(),
         memory_bytes_max: arguments.max_memory,
@@ -263,13 +264,13 @@ pub(super) fn is_watched(arguments: &Arguments) -> Option<bool> {
 }
 
 fn config(arguments: &Arguments, surroundings: &Surroundings) -> Result<Config, String> {
-    let send_buffer = arguments.send_buffer;
+    let unsent = arguments.unsent;
     let log_bytes = arguments.log_bytes.unwrap_or(bounds::LOG_BYTES_MAX);
     let private_bytes = arguments.private_bytes.unwrap_or(bounds::PRIVATE_BYTES_MAX);
     let rooms = arguments.max_rooms.unwrap_or(bounds::ROOMS_MAX);
     let max_line = line_bytes_max(arguments.max_line, log_bytes)?;
-    if !(1..=bounds::SEND_BUFFER_BYTES_MAX).contains(&send_buffer) {
-        return Err(format!("--send-buffer {send_buffer}: 1 to {} bytes", bounds::SEND_BUFFER_BYTES_MAX));
+    if !(1..=bounds::UNSENT_BYTES_ALLOWED).contains(&unsent) {
+        return Err(format!("--unsent {unsent}: 1 to {} bytes", bounds::UNSENT_BYTES_ALLOWED));
     }
     if !bounds::PRIVATE_BYTES_RANGE.contains(&private_bytes) {
         let (least, most) = bounds::PRIVATE_BYTES_RANGE.into_inner();

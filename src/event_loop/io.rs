@@ -375,6 +375,7 @@ impl Io for System {
                 let stream = TcpStream::connect(*address)?;
                 stream.set_nodelay(true)?;
                 listen::set_keepalive(&SockRef::from(&stream))?;
+                listen::limit_unsent(&SockRef::from(&stream), &self.options);
                 Stream::Tcp(stream)
             }
             Endpoint::Unix(path) => Stream::Unix(UnixStream::connect(path)?),

@@ -164,7 +164,7 @@
 //! | `getsockname` | [`Shared::addresses`]: of the server, not of one connection |
 //! | `setblocking(False)` | always: the loop could not serve the others otherwise |
 //! | `settimeout(seconds)` | [`Request::set_timeout`] and [`Handler::handle_timeout`]: it ends no call, for no call waits |
-//! | `setsockopt` | set for all: `TCP_NODELAY`, keep-alive after a minute, the size of the send buffer, `SO_REUSEADDR` for listeners ([`SocketOptions`](crate::event_loop::io::SocketOptions)) |
+//! | `setsockopt` | set for all: `TCP_NODELAY`, keep-alive after a minute, how much the kernel holds unsent, `SO_REUSEADDR` for listeners ([`SocketOptions`](crate::event_loop::io::SocketOptions)) |
 //! | `shutdown(SHUT_WR)`, `close()` | [`Request::finish_output`], [`Request::close`]: both after all that was sent; who takes nothing for [`limits::LINGER`](crate::limits::LINGER) is cut off, and sees a reset |
 
 mod datagrams;

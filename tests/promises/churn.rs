@@ -23,7 +23,7 @@ fn arguments(mut random: Random) -> Vec<&'static str> {
     let ways = [
         ["--slow skip", "--slow close", "--slow wait:0.1"][random.below(3)],
         ["--coalesce 0", "--coalesce 3"][random.below(2)],
-        ["--send-buffer 32K", "--send-buffer 4K"][random.below(2)],
+        ["--unsent 32K", "--unsent 4K"][random.below(2)],
     ];
     LIMITS.split(' ').chain(ways.iter().flat_map(|way| way.split(' '))).collect()
 }

@@ -22,7 +22,7 @@ fn p14_a_half_closed_client_gets_what_is_due_to_it_and_is_closed() {
 
 #[test]
 fn p14_a_half_closed_client_who_never_reads_is_closed_after_linger() {
-    let mut server = Server::bare(&["--linger", "0.3", "--rate", "off", "--send-buffer", "8K"]);
+    let mut server = Server::bare(&["--linger", "0.3", "--rate", "off", "--unsent", "8K"]);
     let mut ann = server.join_with_little_room();
     ann.send("/help\n".repeat(500));
     ann.half_close();

@@ -189,7 +189,7 @@ fn check(heard: &[String], got: &[u8], fate: Fate) -> usize {
 /// All are in one room and talk. Returns how many messages were missed by somebody, as each was told.
 fn talk(arguments: &[&str], weather: Weather, host_lines: usize) -> usize {
     let seed = Seed::from("ONEPOLL_PROXY_SEED");
-    let server = Server::bare(&[&["--rate", "off", "--send-buffer", "8K"], arguments].concat());
+    let server = Server::bare(&[&["--rate", "off", "--unsent", "8K"], arguments].concat());
     let proxy = Proxy::start(&server.addresses[0], weather, seed.random(0));
     let client = server.join();
     let mut host = Host { client, said: 0, heard: Vec::new(), by_name: BTreeMap::new() };

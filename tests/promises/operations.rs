@@ -253,7 +253,7 @@ fn p67_a_terminal_is_left_as_it_was_for_whoever_has_it_next() {
 fn p68_a_thousand_who_are_behind_get_all_that_was_said_before_the_notice() {
     let limit = raise_descriptor_limit();
     let count = usize::try_from(limit / 2).unwrap_or(usize::MAX).min(1000);
-    let mut server = Server::bare(&["--rate", "off", "--drain", "60", "--send-buffer", "8K"]);
+    let mut server = Server::bare(&["--rate", "off", "--drain", "60", "--unsent", "8K"]);
     let mut members: Vec<Client> = (0..count).map(|_| server.join_with_little_room()).collect();
     // Nobody but the sender reads: most of it waits in the server for each when the signal comes.
     let mut ann = server.join_as("ann");
@@ -276,7 +276,7 @@ fn p68_a_thousand_who_are_behind_get_all_that_was_said_before_the_notice() {
 
 #[test]
 fn p68_a_never_reader_costs_no_more_than_the_drain() {
-    let mut server = Server::bare(&["--drain", "0.5", "--rate", "off", "--send-buffer", "8K"]);
+    let mut server = Server::bare(&["--drain", "0.5", "--rate", "off", "--unsent", "8K"]);
     let mut ann = server.join_as("ann");
     let _stalled = server.join_with_little_room();
     for _ in 0..100 {
@@ -295,7 +295,7 @@ fn p68_a_never_reader_costs_no_more_than_the_drain() {
 
 #[test]
 fn p68_a_second_signal_ends_at_once() {
-    let mut server = Server::bare(&["--drain", "600", "--rate", "off", "--send-buffer", "8K"]);
+    let mut server = Server::bare(&["--drain", "600", "--rate", "off", "--unsent", "8K"]);
     let mut ann = server.join_as("ann");
     let _stalled = server.join_with_little_room();
     for _ in 0..100 {

@@ -1,11 +1,13 @@
 //! P7, P8, P17, P18 and P26: readers whose sockets take little, late or nothing, and what writing costs.
 
-use crate::faults::{Strace, memory_kib};
-use crate::harness::{Client, Server, untimed};
+use std::process::Command;
+
+use crate::crowds::{Guest, server_at};
+use crate::faults::{Strace, can, in_network_of, memory_kib};
+use crate::harness::{BARE, Client, Server, command, is_installed, untimed};
 
 /// The bare lines of one who says much, to one who hears only that.
-const RAW: [&str; 9] =
-    ["--format", "raw", "--no-echo", "--rate", "off", "--send-buffer", "8K", "--drain", "60"];
+const RAW: [&str; 9] = ["--format", "raw", "--no-echo", "--rate", "off", "--unsent", "8K", "--drain", "60"];
 
 /// Less than a room's log: nobody may miss any of it.
 const LINES: u64 = 1500;
@@ -99,7 +101,7 @@ fn p08_a_write_that_the_kernel_has_no_buffers_for_is_tried_again_without_a_furth
 #[test]
 fn p17_those_who_never_read_cost_no_memory_however_much_is_said() {
     const LINES: u64 = 4000;
-    let server = Server::bare(&["--rate", "off", "--log-bytes", "64K", "--send-buffer", "8K"]);
+    let server = Server::bare(&["--rate", "off", "--log-bytes", "64K", "--unsent", "8K"]);
     let mut deaf: Vec<Client> = (0..200).map(|_| server.join_with_little_room()).collect();
     let (mut ann, mut bob) = (server.join_as("ann"), server.join());
     let long = "x".repeat(4000);
@@ -123,30 +125,82 @@ fn p17_those_who_never_read_cost_no_memory_however_much_is_said() {
 }
 
 #[test]
-fn p17_a_stalled_reader_costs_the_kernel_no_more_than_the_send_buffer() {
-    let server = Server::bare(&["--rate", "off", "--send-buffer", "16K"]);
-    let mut ann = server.join_as("ann");
-    let stalled = server.join_with_little_room();
-    for _ in 0..200 {
-        ann.echo(&"x".repeat(4000));
+fn p17_a_stalled_reader_costs_the_kernel_128_kib_at_most() {
+    if !is_installed("ss") {
+        return;
     }
-    // What waits unread for `stalled`, on the server's side, in the kernel.
-    let sockets = server.proc("net/tcp");
-    let hex = |address: &str| -> String {
-        let port: u16 = address.rsplit_once(':').expect("a port").1.parse().expect("a port");
-        format!("0100007F:{port:04X}")
-    };
-    let ends = (hex(&server.addresses[0]), hex(&stalled.name));
-    let line = sockets
-        .lines()
-        .find(|line| {
-            let mut fields = line.split_whitespace().skip(1);
-            (fields.next(), fields.next()) == (Some(&ends.0), Some(&ends.1))
-        })
-        .expect("its socket");
-    let queues = line.split_whitespace().nth(4).expect("the queues");
-    let queued = u64::from_str_radix(queues.split(':').next().expect("tx"), 16).expect("hex");
-    assert!(queued > 0 && queued <= 2 * 16 * 1024, "{queued} bytes");
+    for line_bytes in [60, 1000, 4000] {
+        let server = Server::bare(&["--rate", "off"]);
+        let mut ann = server.join_as("ann");
+        let stalled = [server.join(), server.join_with_little_room()];
+        for _ in 0..(2 << 20) / line_bytes {
+            ann.echo(&"x".repeat(line_bytes));
+        }
+        for client in &stalled {
+            let port = client.tcp().local_addr().expect("connected").port();
+            let waiting = Waiting::of(Command::new("ss"), &server, &format!("dport = :{port}"));
+            assert!(waiting.bytes >= 8 * 1024, "{waiting:?}: it does not stall");
+            assert!(waiting.memory_bytes <= 128 * 1024, "{waiting:?}, lines of {line_bytes}");
+        }
+    }
+}
+
+/// The mark for what is unsent does not count what is on its way.
+#[test]
+fn p17_a_peer_that_opens_its_window_and_acknowledges_nothing_costs_its_send_buffer_at_most() {
+    const SEND_BUFFER_BYTES: usize = 2 * (256 << 10);
+    const SEGMENT_BYTES: usize = 64 << 10;
+    let listen = ["--no-echo", "--rate", "off", "--listen", "198.51.100.1:0"];
+    if !can("unshare --net nft list ruleset") || !is_installed("ss") {
+        return;
+    }
+    let addresses = ["198.51.100.1/24", "198.51.100.2/24"];
+    let Some(server) = server_at(&addresses, command(&[&BARE[..], &listen].concat())) else { return };
+    let mut mute = Guest::from(&server, "198.51.100.2");
+    mute.lines.expect("-- you are ");
+    let mut ann = Guest::from(&server, "198.51.100.1");
+    ann.lines.expect("-- you are ");
+    let batch = format!("{}\n", "x".repeat(1000)).repeat(256);
+    // Its window and the server's idea of the network grow with what it reads.
+    for number in 0..64 {
+        ann.say(format!("{batch}batch {number} ends\n").as_bytes());
+        mute.lines.until(&format!(": batch {number} ends"));
+    }
+    let cut = "nft add table t && nft add chain t c '{ type filter hook input priority 0; }' && \
+               nft add rule t c ip saddr 198.51.100.2 drop";
+    assert!(in_network_of(&server, &["sh", "-c", cut]).status().expect("sh is there").success());
+    for _ in 0..16 {
+        ann.say(batch.as_bytes());
+    }
+    ann.say(b"/ping said\n");
+    ann.lines.until("-- pong said --");
+    let waiting = Waiting::of(in_network_of(&server, &["ss"]), &server, "dst 198.51.100.2");
+    assert!(waiting.bytes > 2 * SEGMENT_BYTES, "{waiting:?}: its window is closed");
+    assert!(waiting.memory_bytes <= SEND_BUFFER_BYTES + SEGMENT_BYTES, "{waiting:?}");
+}
+
+/// What waits for a client in the kernel, on the server's side (ss(8)).
+#[derive(Debug)]
+struct Waiting {
+    /// `Send-Q`: bytes that it has not acknowledged, sent or not.
+    bytes: usize,
+    /// `w` of `skmem`: the memory that they take.
+    memory_bytes: usize,
+}
+
+impl Waiting {
+    /// Asks `ss` about the server's connection that `filter` tells from its others.
+    fn of(mut ss: Command, server: &Server, filter: &str) -> Self {
+        let port = server.addresses[0].rsplit_once(':').expect("a port").1;
+        let output = ss.args(["-tnmOH", &format!("sport = :{port} and {filter}")]).output().expect("ss runs");
+        let line = String::from_utf8(output.stdout).expect("text");
+        let bytes = line.split_whitespace().nth(2).expect("a send queue");
+        let memory = line.split(",w").nth(1).and_then(|rest| rest.split(',').next()).expect("its memory");
+        Waiting {
+            bytes: bytes.parse().expect("a number"),
+            memory_bytes: memory.parse().expect("a number"),
+        }
+    }
 }
 
 /// How many messages this line stands for: itself, the `next` one, or those that it says were missed.
@@ -164,8 +218,7 @@ fn heard_or_missed(line: &str, next: u64) -> u64 {
 #[test]
 fn p18_one_who_reads_near_the_tail_of_a_tiny_log_gets_whole_lines_and_the_exact_count_of_the_others() {
     const LINES: u64 = 3000;
-    let server =
-        Server::bare(&["--rate", "off", "--log-bytes", "512", "--max-line", "64", "--send-buffer", "4K"]);
+    let server = Server::bare(&["--rate", "off", "--log-bytes", "512", "--max-line", "64", "--unsent", "4K"]);
     let mut slow = server.join_with_little_room();
     let mut ann = server.join_as("ann");
     let (mut next, mut lines, mut gaps) = (0, 0, 0);

@@ -35,7 +35,7 @@ fn the_last_closes_name_the_limit_the_value_and_what_to_change() {
         "off",
         "--log-bytes",
         "64K",
-        "--send-buffer",
+        "--unsent",
         "8K",
         "--slow",
         "close",
@@ -87,7 +87,7 @@ fn stalled(server: &Server, other: &mut Client) -> Client {
 #[test]
 fn who_does_not_take_the_farewell_either_was_closed_for_what_it_was_told() {
     let arguments =
-        ["--rate", "off", "--log-bytes", "64K", "--send-buffer", "8K", "--slow", "close", "--linger", "0.1"];
+        ["--rate", "off", "--log-bytes", "64K", "--unsent", "8K", "--slow", "close", "--linger", "0.1"];
     let mut server = Server::bare(&arguments);
     let mut ann = server.join();
     let _slow = stalled(&server, &mut ann);

@@ -249,7 +249,7 @@ fn last_says_so_where_nothing_is_kept() {
 
 #[test]
 fn lag_names_who_is_behind_and_by_how_much() {
-    let server = Server::bare(&["--rate", "off", "--log-bytes", "1M", "--send-buffer", "4K"]);
+    let server = Server::bare(&["--rate", "off", "--log-bytes", "1M", "--unsent", "4K"]);
     let mut ann = server.join_as("ann");
     assert_eq!(ann.ask("/lag"), "-- nobody in lobby is behind --");
     let stalled = server.join_with_little_room();

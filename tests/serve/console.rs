@@ -26,7 +26,7 @@ fn clients_is_a_table_of_who_is_here() {
 
 #[test]
 fn clients_counts_bytes_in_and_out_and_behind() {
-    let mut server = Server::bare(&["--rate", "off", "--send-buffer", "8K"]);
+    let mut server = Server::bare(&["--rate", "off", "--unsent", "8K"]);
     let mut ann = server.join_as("ann");
     let _stalled = server.join_with_little_room();
     for _ in 0..50 {

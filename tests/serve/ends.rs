@@ -145,7 +145,7 @@ fn a_sender_who_reads_late_gets_the_closing_notice_all_the_same() {
 
 #[test]
 fn nobody_is_let_in_while_the_server_drains() {
-    let mut server = Server::bare(&["--drain", "60", "--rate", "off", "--send-buffer", "8K"]);
+    let mut server = Server::bare(&["--drain", "60", "--rate", "off", "--unsent", "8K"]);
     let mut ann = server.join_as("ann");
     let stalled = server.join_with_little_room();
     for _ in 0..100 {
@@ -161,7 +161,7 @@ fn nobody_is_let_in_while_the_server_drains() {
 
 #[test]
 fn console_quit_and_then_a_signal_ends_at_once() {
-    let mut server = Server::bare(&["--drain", "600", "--rate", "off", "--send-buffer", "8K"]);
+    let mut server = Server::bare(&["--drain", "600", "--rate", "off", "--unsent", "8K"]);
     let mut ann = server.join_as("ann");
     let _stalled = server.join_with_little_room();
     for _ in 0..100 {

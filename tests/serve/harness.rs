@@ -237,10 +237,19 @@ impl Server {
 
     /// The same without the greeting.
     pub fn connect_with_little_room(&self) -> Client {
+        self.connect_with_room(2048)
+    }
+
+    /// Connects with a receive buffer that takes some hundred KiB before any of it is read, and reads nothing.
+    pub fn connect_with_much_room(&self) -> Client {
+        self.connect_with_room(1 << 20)
+    }
+
+    fn connect_with_room(&self, receive_buffer_bytes: usize) -> Client {
         let address: SocketAddr = self.addresses[0].parse().expect("a TCP address");
         let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
             .expect("a socket");
-        socket.set_recv_buffer_size(2048).expect("a small buffer");
+        socket.set_recv_buffer_size(receive_buffer_bytes).expect("as much as the system allows");
         socket.connect(&address.into()).expect("the server accepts");
         Client::new(Stream::Tcp(socket.into()))
     }

@@ -60,7 +60,7 @@ fn resident_kib(server: &Server) -> u64 {
 #[test]
 fn commands_whose_answers_are_read_late_cost_no_memory() {
     const QUESTIONS: usize = 60_000;
-    let server = Server::bare(&["--rate", "off", "--send-buffer", "8K"]);
+    let server = Server::bare(&["--rate", "off", "--unsent", "8K"]);
     let mut stalled = server.join_with_little_room();
     let before = resident_kib(&server);
     let mut writer = stalled.tcp().try_clone().expect("a second handle");
@@ -137,7 +137,7 @@ fn a_standard_output_that_is_closed_at_the_start_is_no_reason_not_to_serve() {
 
 #[test]
 fn nothing_spins_while_members_stall_or_are_held_up() {
-    let server = Server::bare(&["--rate", "1:60", "--idle", "2", "--send-buffer", "8K", "--linger", "60"]);
+    let server = Server::bare(&["--rate", "1:60", "--idle", "2", "--unsent", "8K", "--linger", "60"]);
     // Ann is held up by the rate, with lines unread in the kernel; the echoes of what she said fill the
     // buffers of one who reads nothing; a third has sent the longest line, and not its end.
     let mut ann = server.join_as("ann");

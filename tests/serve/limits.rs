@@ -207,7 +207,7 @@ fn linger_ends_a_close_that_the_peer_never_answers() {
 
 #[test]
 fn linger_ends_a_close_whose_last_bytes_nobody_takes() {
-    let mut server = Server::bare(&["--linger", "0.3", "--rate", "off", "--send-buffer", "8K"]);
+    let mut server = Server::bare(&["--linger", "0.3", "--rate", "off", "--unsent", "8K"]);
     let mut ann = server.join_as("ann");
     let mut stalled = server.join_with_little_room();
     for _ in 0..400 {
@@ -254,7 +254,8 @@ fn limits_that_cannot_be_are_usage_errors() {
         (&["--listen", "127.0.0.1:65536"], "--listen"),
         (&["--listen", "unix:"], "--listen"),
         (&["--motd", "@/no/such/file"], "--motd"),
-        (&["--send-buffer", "1M"], "--send-buffer"),
+        (&["--unsent", "1M"], "--unsent 1048576: 1 to 262144 bytes"),
+        (&["--unsent", "0"], "--unsent 0: 1 to 262144 bytes"),
         (&["--no-such-flag"], "--no-such-flag"),
     ] {
         let (code, stdout, stderr) = run(command(arguments));

@@ -86,13 +86,13 @@ fn long_lists_and_large_rooms_say_less_and_are_counted() {
 
 #[test]
 fn who_does_not_read_has_its_replies_wait_and_misses_what_the_log_drops() {
-    let mut server = Server::bare(&["--rate", "off", "--log-bytes", "64K", "--send-buffer", "8K"]);
+    let mut server = Server::bare(&["--rate", "off", "--log-bytes", "64K", "--unsent", "8K"]);
     let mut stalled = server.join_with_little_room();
     let mut ann = server.join_as("ann");
     // More questions than answers fit into what may wait: the last ones are read when it has read some.
     stalled.send("/help\n".repeat(500));
     wait_until_met(&mut server, "private_bytes");
-    wait_until_met(&mut server, "send_buffer");
+    wait_until_met(&mut server, "unsent");
     for number in 0..1000 {
         ann.echo(&format!("{number:0100}"));
     }
@@ -113,7 +113,7 @@ fn who_does_not_read_has_its_replies_wait_and_misses_what_the_log_drops() {
 #[test]
 fn who_waits_for_the_slow_is_counted_and_so_are_they() {
     let mut server =
-        Server::bare(&["--rate", "off", "--log-bytes", "64K", "--send-buffer", "8K", "--slow", "wait:0.2"]);
+        Server::bare(&["--rate", "off", "--log-bytes", "64K", "--unsent", "8K", "--slow", "wait:0.2"]);
     let mut ann = server.join_as("ann");
     let mut stalled = server.join_with_little_room();
     let text = "x".repeat(1000);
@@ -130,7 +130,7 @@ fn who_waits_for_the_slow_is_counted_and_so_are_they() {
 
 #[test]
 fn own_lines_that_a_reader_is_not_sent_are_bounded_without_echo() {
-    let mut server = Server::bare(&["--rate", "off", "--no-echo", "--send-buffer", "8K"]);
+    let mut server = Server::bare(&["--rate", "off", "--no-echo", "--unsent", "8K"]);
     let mut stalled = server.join_with_little_room();
     let (mut ann, mut bob) = (server.join_as("ann"), server.join_as("bob"));
     // Its socket is full, so it reads none of the stretches between its own lines.
@@ -166,8 +166,7 @@ fn an_operator_who_does_not_read_waits_too() {
 
 #[test]
 fn ends_that_take_too_long_are_counted() {
-    let mut server =
-        Server::bare(&["--linger", "0.3", "--drain", "0.3", "--rate", "off", "--send-buffer", "8K"]);
+    let mut server = Server::bare(&["--linger", "0.3", "--drain", "0.3", "--rate", "off", "--unsent", "8K"]);
     let mut ann = server.join_as("ann");
     let (mut lingers, _drains) = (server.join_with_little_room(), server.join_with_little_room());
     for _ in 0..400 {

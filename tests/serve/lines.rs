@@ -248,7 +248,7 @@ fn no_echo_loses_nothing_of_the_others_in_a_burst() {
 
 #[test]
 fn no_echo_holds_up_a_sender_who_does_not_read_until_it_does() {
-    let server = Server::bare(&["--no-echo", "--rate", "off", "--send-buffer", "8K"]);
+    let server = Server::bare(&["--no-echo", "--rate", "off", "--unsent", "8K"]);
     let mut bob = server.join_as("bob");
     let mut ann = server.join_with_little_room();
     let long = "x".repeat(1000);

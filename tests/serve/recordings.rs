@@ -66,7 +66,7 @@ fn rest(client: &mut Client) -> String {
 fn a_replay_gives_everyone_the_bytes_that_they_got() {
     let tape = Tape::new();
     let mut server =
-        tape.server(&["--motd", "be kind", "--log-bytes", "8K", "--send-buffer", "1K", "--drain", "20"]);
+        tape.server(&["--motd", "be kind", "--log-bytes", "8K", "--unsent", "1K", "--drain", "20"]);
     // #2 is heard from only when all is over: nobody reads before.
     let mut ann = server.connect();
     let mut watcher = server.join();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{Client, DEADLINE, Server, untimed};
 
 /// A small log and small socket buffers, so that a stalled reader is behind soon.
-const TIGHT: [&str; 6] = ["--rate", "off", "--log-bytes", "64K", "--send-buffer", "8K"];
+const TIGHT: [&str; 6] = ["--rate", "off", "--log-bytes", "64K", "--unsent", "8K"];
 
 /// Lines of some hundred bytes: together several times what all buffers hold.
 const SENT: u64 = 8000;

@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     Service {
         name: "ask",
         addresses: if arguments.listen.is_empty() { &default } else { &arguments.listen },
-        options: SocketOptions { send_buffer_bytes: limits::SEND_BUFFER_BYTES },
+        options: SocketOptions::default(),
         linger: Linger::Stalled(limits::LINGER),
         drain: limits::DRAIN,
         has_console: true,

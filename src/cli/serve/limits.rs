@@ -34,7 +34,7 @@ const STATS_PAGE_BYTES_MAX: usize = 64 << 10;
 pub(super) struct Settings {
     pub(super) config: Config,
     pub(super) descriptors: u64,
-    pub(super) send_buffer_bytes: usize,
+    pub(super) unsent_bytes: usize,
     pub(super) linger: Duration,
     /// What the server holds beside the chat and its loop.
     pub(super) beside: Vec<Part>,
@@ -228,14 +228,32 @@ impl Settings {
         let (all, one) = (render::bytes(bytes), render::bytes(client_bytes));
         let sum = format!("at most: {all}, of which one more client is {one}");
         rows.push([bytes.to_string(), "-".into(), "-".into(), sum]);
-        let kernel = "beside it in the kernel: send buffers; receive buffers are its own (tcp(7), tcp_rmem)";
-        rows.push(row(&Part::new(kernel, self.config.clients_max, 2 * self.send_buffer_bytes)));
+        rows.extend(self.kernel_parts().iter().map(row));
         let _ = write!(text, "\n{}", aligned(&rows));
         if self.memory_bytes_max.is_some() {
             let clients = render::count(self.config.clients_max as u64, "client");
             let _ = writeln!(text, "\nroom for about {clients}");
         }
         text
+    }
+
+    /// What the kernel's send buffers can take beside it. Receive buffers are the kernel's own affair.
+    fn kernel_parts(&self) -> [Part; 3] {
+        let clients = self.config.clients_max;
+        let unix_bytes = 2 * limits::UNIX_SEND_BUFFER_PER_UNSENT * self.unsent_bytes;
+        [
+            Part::new(
+                "beside it in the kernel: clients who do not read, over TCP",
+                clients,
+                self.unsent_bytes + limits::SEGMENT_BYTES_MAX,
+            ),
+            Part::new("the same over Unix sockets", clients, unix_bytes),
+            Part::new(
+                "the same over TCP, of clients who acknowledge nothing; receive buffers are its own (tcp(7), tcp_rmem)",
+                clients,
+                2 * limits::TCP_SEND_BUFFER_BYTES,
+            ),
+        ]
     }
 
     fn set_by(&self, limit: Limit) -> &'static str {
@@ -294,7 +312,7 @@ impl Settings {
             Limit::PrivateBytes => config.private_bytes_max.to_string(),
             Limit::ConsoleBytes => limits::OPERATOR_PRIVATE_BYTES_MAX.to_string(),
             Limit::SkippedSpans => limits::SKIPPED_SPANS_MAX.to_string(),
-            Limit::SendBuffer => self.send_buffer_bytes.to_string(),
+            Limit::Unsent => self.unsent_bytes.to_string(),
             Limit::ReaderLag | Limit::LogSpace => config.log_bytes_max.to_string(),
             Limit::Slow => match config.slow {
                 SlowPolicy::Skip => "skip".into(),
@@ -313,7 +331,7 @@ pub(super) const RECORD_BYTES: &str = "--record-bytes";
 
 /// What the loop, the log, the start and what is beside the chat are bounded by, which nobody can set and no
 /// client is told of.
-const FIXED: [(&str, usize, &str, &str); 20] = [
+const FIXED: [(&str, usize, &str, &str); 21] = [
     (
         "connect_addresses",
         limits::CONNECT_ADDRESSES_MAX,
@@ -340,6 +358,12 @@ const FIXED: [(&str, usize, &str, &str); 20] = [
         limits::WALK_FLUSHES_PER_TURN_MAX,
         "clients",
         "nothing: it waits for the next turn",
+    ),
+    (
+        "send_buffer",
+        limits::TCP_SEND_BUFFER_BYTES,
+        "bytes",
+        "nothing: over TCP, it acknowledges nothing, and the rest waits in the room's log",
     ),
     ("announcement_bytes", limits::ANNOUNCEMENT_BYTES_MAX, "bytes", "nothing: its new name waits"),
     (
@@ -440,7 +464,7 @@ mod tests {
         Settings {
             config,
             descriptors: 20_000 + limits::RESERVED_DESCRIPTORS,
-            send_buffer_bytes: limits::SEND_BUFFER_BYTES,
+            unsent_bytes: limits::UNSENT_BYTES,
             linger: limits::LINGER,
             beside: Vec::new(),
             recording_bytes_max: limits::RECORDING_BYTES_MAX,

@@ -14,16 +14,18 @@ use super::bind::{self, BindError, SocketFile};
 use crate::engine::{Endpoint, Peer};
 use crate::limits;
 
-/// What is set on every socket.
+/// What is set on every connection.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketOptions {
-    /// Bytes asked for the send buffer, which the kernel doubles for its bookkeeping (socket(7)).
-    pub send_buffer_bytes: usize,
+    /// Bytes that the kernel holds for a peer without having sent them, from which on a write is short. A
+    /// TCP socket has a mark for that (tcp(7), `TCP_NOTSENT_LOWAT`); a Unix socket that was accepted has
+    /// [`limits::UNIX_SEND_BUFFER_PER_UNSENT`] times as many bytes of buffer instead.
+    pub unsent_bytes: usize,
 }
 
 impl Default for SocketOptions {
     fn default() -> Self {
-        SocketOptions { send_buffer_bytes: limits::BULK_SEND_BUFFER_BYTES }
+        SocketOptions { unsent_bytes: limits::UNSENT_BYTES }
     }
 }
 
@@ -98,14 +100,15 @@ impl Listener {
     pub(super) fn accept(&self, options: &SocketOptions) -> io::Result<(Stream, Peer)> {
         match self {
             // What was set on the listener, Linux copies to what it accepts (tcp(7) does not promise
-            // it, a test does): four system calls saved for each newcomer.
+            // it, a test does): six system calls saved for each newcomer.
             Listener::Tcp(listener) => {
                 listener.accept().map(|(stream, address)| (Stream::Tcp(stream), Peer::from(address)))
             }
             Listener::Unix(listener, _) => {
                 let (stream, _) = listener.accept()?;
                 // Failing leaves the system's default, which is a bound too.
-                let _ = SockRef::from(&stream).set_send_buffer_size(options.send_buffer_bytes);
+                let bytes = limits::UNIX_SEND_BUFFER_PER_UNSENT * options.unsent_bytes;
+                let _ = SockRef::from(&stream).set_send_buffer_size(bytes);
                 Ok((Stream::Unix(stream), Peer::Unix))
             }
         }
@@ -119,8 +122,9 @@ fn bind_tcp(address: SocketAddr, options: &SocketOptions) -> io::Result<Listener
     }
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
-    socket.set_send_buffer_size(options.send_buffer_bytes)?;
+    socket.set_send_buffer_size(limits::TCP_SEND_BUFFER_BYTES)?;
     set_keepalive(&SockRef::from(&socket))?;
+    limit_unsent(&SockRef::from(&socket), options);
     socket.bind(&address.into())?;
     socket.listen(limits::LISTEN_BACKLOG)?;
     Ok(Listener::Tcp(TcpListener::from_std(socket.into())))
@@ -133,6 +137,13 @@ pub(super) fn set_keepalive(socket: &SockRef<'_>) -> io::Result<()> {
             .with_interval(limits::KEEPALIVE_INTERVAL)
             .with_retries(limits::KEEPALIVE_PROBES),
     )
+}
+
+/// Has writes be short once so much waits in the kernel. One that does not know the option (Linux before 3.12,
+/// some sandboxes) is left with the send buffer as its bound.
+pub(super) fn limit_unsent(socket: &SockRef<'_>, options: &SocketOptions) {
+    let bytes = u32::try_from(options.unsent_bytes).unwrap_or(u32::MAX);
+    let _ = socket.set_tcp_notsent_lowat(bytes);
 }
 
 fn bind_unix(path: &Path) -> Result<Listener, BindError> {
@@ -156,7 +167,42 @@ pub(super) fn overflows(netstat: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+    use crate::event_loop::io::{Io, System};
+
+    /// Takes who connected just now.
+    fn accepted(listener: &Listener, options: &SocketOptions) -> Stream {
+        loop {
+            match listener.accept(options) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                accepted => return accepted.expect("a connection").0,
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_set_on_a_tcp_listener_every_connection_inherits() {
+        let options = SocketOptions { unsent_bytes: 12_345 };
+        let any_port = Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let listener = Listener::bind(&any_port, &options).expect("a free port");
+        let port = listener.port().expect("TCP has ports");
+        let mut system = System::new(options).expect("descriptors are left");
+        let to_it = Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let connecting = system.connect(&to_it).expect("it listens");
+        for (stream, is_accepted) in [(connecting, false), (accepted(&listener, &options), true)] {
+            let Stream::Tcp(stream) = stream else { panic!("TCP") };
+            let socket = SockRef::from(&stream);
+            assert_eq!(socket.tcp_notsent_lowat().expect("Linux knows it"), 12_345);
+            assert!(socket.tcp_nodelay().expect("TCP has it"));
+            assert!(socket.keepalive().expect("TCP has it"));
+            if is_accepted {
+                let send_buffer = socket.send_buffer_size().expect("sockets have one");
+                assert_eq!(send_buffer, 2 * limits::TCP_SEND_BUFFER_BYTES, "the kernel doubles it");
+            }
+        }
+    }
 
     #[test]
     fn overflows_are_found_by_their_name() {

@@ -46,7 +46,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let service = Service {
         name: "lab turns",
         addresses: if arguments.listen.is_empty() { &default[..] } else { &arguments.listen[..] },
-        options: SocketOptions { send_buffer_bytes: limits::SEND_BUFFER_BYTES },
+        options: SocketOptions::default(),
         linger: Linger::InAll(limits::LINGER),
         drain: limits::DRAIN,
         has_console: false,
