@@ -51,7 +51,7 @@ const HELP: &str = "\
 On a terminal, type a line and Enter to say it, /help for commands, quit or Ctrl-D to leave. In a pipe, \
 every line of standard input is said, whatever it looks like, and the end of the input leaves once the server \
 has taken all; an input that is empty from the start (< /dev/null) follows the room instead. What is pasted on a \
-terminal is said, too; commands are typed by hand.
+terminal is said, too; commands are typed by hand. A line is sent whole, or not at all and you are told.
 
 A nick or a room that is refused ends a pipe with exit code 4, and nothing is said. On a terminal what is typed \
 waits: for another /nick or /join, or until it is granted, for it is asked for again.";
@@ -87,7 +87,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 fn chat(arguments: &Arguments, endpoints: Vec<Endpoint>) -> std::io::Result<Outcome> {
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     let to_terminal = std::io::stdout().is_terminal();
-    let is_interactive = std::io::stdin().is_terminal() && to_terminal && !is_dumb;
+    let is_person = std::io::stdin().is_terminal();
+    let is_interactive = is_person && to_terminal && !is_dumb;
     let is_coloured = match arguments.color {
         Color::Always => true,
         Color::Never => false,
@@ -105,6 +106,7 @@ fn chat(arguments: &Arguments, endpoints: Vec<Endpoint>) -> std::io::Result<Outc
         is_plain: arguments.plain,
         takes_commands: arguments.commands,
         reconnects: !arguments.no_reconnect,
+        is_person,
         is_interactive,
         style: Style { is_clean: to_terminal || is_coloured, is_coloured },
         // Each RandomState has keys of its own: that is all that is wanted of it.

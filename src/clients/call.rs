@@ -180,7 +180,7 @@ impl Call {
                 }
                 None if self.has_input => break,
                 None if self.is_answered() => self.finish(now),
-                None => self.await_answers(now),
+                None => self.expect_answers(now),
             }
         }
         self.resume();
@@ -192,7 +192,7 @@ impl Call {
     }
 
     /// All was sent at once: the answers have as long as one of a text has, however many are missing.
-    fn await_answers(&mut self, now: Now) {
+    fn expect_answers(&mut self, now: Now) {
         self.due = Due::Answer;
         match self.answers_by {
             Some(answers_by) => self.deadline = Some(answers_by),

@@ -51,7 +51,9 @@ pub struct Settings {
     pub takes_commands: bool,
     /// Whether a lost connection is made again.
     pub reconnects: bool,
-    /// Whether standard input and output are a terminal, in raw mode.
+    /// Whether a person types standard input, on a terminal: what is refused is held, and commands are run.
+    pub is_person: bool,
+    /// Whether standard input and output are a terminal, in raw mode; then `is_person`, too.
     pub is_interactive: bool,
     /// How the server's lines are shown.
     pub style: Style,
@@ -415,8 +417,11 @@ impl<H: Host> Engine for Client<H> {
 
     fn handle_eof(&mut self, now: Now, id: ConnectionId, rest: &[u8]) -> bool {
         if Some(id) == self.console {
-            if self.screen.is_interactive() {
-                // The terminal hung up.
+            if self.settings.is_person {
+                // Ctrl-D, or the terminal hung up.
+                if !rest.is_empty() && self.outcome.is_none() {
+                    self.take_piped_line(now, rest);
+                }
                 self.leave(now);
             } else if self.outcome.is_some() || self.input == Input::Ended {
                 // Nothing more was to be sent anyway.
@@ -424,7 +429,7 @@ impl<H: Host> Engine for Client<H> {
                 self.input = Input::Follows;
             } else {
                 if !rest.is_empty() {
-                    self.take_piped_line(rest);
+                    self.take_piped_line(now, rest);
                 }
                 self.end_input(now);
             }

@@ -485,6 +485,8 @@ mod tests {
             ("\x1b[200~msg bob x\x1b[201~\x01/\r", vec![line("/msg bob x")]),
             // What is in front of pasted text goes: the text is still data.
             ("x\x1b[200~/msg bob x\x1b[201~\x01\x1b[3~\r", vec![pasted("/msg bob x")]),
+            // Swapped to the front, too.
+            ("x\x1b[200~/who\x1b[201~\x01\x1b[C\x14\r", vec![pasted("/xwho")]),
             ("\x1b[200~/msg bob x\x1b[201~\x15/who\r", vec![Told, line("/who")]),
             ("\x1b[200~/msg bob x\x1b[201~\x15\x19\r", vec![Told, pasted("/msg bob x")]),
             ("\x1b[200~/a\n\x1b[201~\x1b[A\r", vec![Told, pasted("/a"), pasted("/a")]),

@@ -80,8 +80,11 @@ struct Process {
 
 impl Process {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(ONEPOLL)
-            .args(arguments)
+        Self::spawn(Command::new(ONEPOLL).args(arguments))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -502,4 +505,27 @@ fn the_line_being_typed_survives_messages_on_a_terminal() {
     } else {
         eprintln!("SKIPPED: no python3 with a pty module: the client was not tried on a terminal");
     }
+}
+
+#[test]
+fn a_person_at_a_terminal_without_our_editor_has_commands_and_is_sent_nothing_cut() {
+    if !Command::new("script").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: no script: the client was not tried on a dumb terminal");
+        return;
+    }
+    let (_server, address) = Process::server("127.0.0.1:0", &[]);
+    let shell_command = format!("TERM=dumb exec {ONEPOLL} chat {address}");
+    let mut terminal = Process::spawn(
+        Command::new("script").args(["-qefc", &shell_command, "/dev/null"]).env("SHELL", "/bin/sh"),
+    );
+    terminal.output.until("-- you are ");
+    terminal.say("/nick ann\n");
+    terminal.output.until("-- you are now ann --");
+    terminal.say(&format!("{}\n", "x".repeat(10_000)));
+    terminal.output.until("a line has more than 4094 bytes: nothing of it was sent");
+    terminal.say("hello\n");
+    terminal.output.until(" ann: hello");
+    terminal.say("quit\n");
+    terminal.output.until("-- bye --");
+    assert_eq!(terminal.exit_code(), Some(0));
 }

@@ -384,7 +384,8 @@ fn the_answer_to_ready_is_awaited_before_a_pipe_as_before_arguments() {
             stage.end(CONSOLE(), b"one");
         }
         assert_eq!(stage.sent, "ready\n");
-        stage.hear(b"welcome\n");
+        // All of it came before the next text, and answers nothing of that.
+        stage.hear(b"welcome\nto all\n");
         assert_eq!(stage.sent, "ready\none\n");
         assert!(!stage.is_finished);
         stage.hear(b"1\n");

@@ -80,7 +80,7 @@ impl<H: Host> Client<H> {
                 (Gate::Mark, _) => self.refuse_marked(),
                 (Gate::Place(wish) | Gate::Asked(wish, _), Commands::Present) => {
                     // A pipe waits for its next try; what a person types is asked for at once.
-                    let is_due = self.screen.is_interactive() || self.asking.again_at.is_none();
+                    let is_due = self.settings.is_person || self.asking.again_at.is_none();
                     if self.asking.open.is_none() && is_due {
                         let wish = wish.clone();
                         self.ask(now, wish, |_| {});
@@ -167,7 +167,7 @@ impl<H: Host> Client<H> {
 
     fn refuse_wish(&mut self, now: Now, asked: Asked) {
         let words = asked.words.unwrap_or_else(|| "the server does not say why".into());
-        if !self.screen.is_interactive() {
+        if !self.settings.is_person {
             return self.refuse_in_pipe(now, &asked.wish, &words);
         }
         if asked.is_aside {
@@ -224,7 +224,7 @@ impl<H: Host> Client<H> {
 
     /// The next of this round, or, if all were asked, the next round.
     fn ask_next(&mut self, now: Now) {
-        if self.asking.open.is_some() || !self.screen.is_interactive() {
+        if self.asking.open.is_some() || !self.settings.is_person {
             return;
         }
         match self.asking.again.pop_front() {
@@ -249,7 +249,7 @@ impl<H: Host> Client<H> {
             self.asking.again_at = None;
             let again = self.asking.refused.iter().filter(|refused| may_be_granted_later(&refused.words));
             self.asking.again = again.map(|refused| refused.wish.clone()).collect();
-            if self.screen.is_interactive() {
+            if self.settings.is_person {
                 self.ask_next(now);
             } else if let Some(wish) = self.asking.again.pop_front() {
                 self.ask(now, wish, |asked| asked.is_repeated = true);
@@ -274,7 +274,7 @@ impl<H: Host> Client<H> {
         let Some(mut asked) = self.asking.open.take() else { return };
         let seconds = limits::CLIENT_ANSWER.as_secs();
         let why = format!("no answer within {seconds} s; if the server has no commands, --plain talks to it");
-        if self.screen.is_interactive() {
+        if self.settings.is_person {
             asked.words = Some(why);
             self.refuse_wish(now, asked);
             self.ask_next(now);
@@ -306,7 +306,7 @@ impl<H: Host> Client<H> {
     /// Something is to be asked for, and nobody is there to answer.
     fn ask_nobody(&mut self) {
         let why = self.no_commands();
-        if !self.screen.is_interactive() {
+        if !self.settings.is_person {
             let what = match self.outbox.gate() {
                 Some(Gate::Place(wish) | Gate::Asked(wish, _)) => wish.to_string(),
                 Some(Gate::Mark) | None => "that".into(),
@@ -332,7 +332,7 @@ impl<H: Host> Client<H> {
     /// A line is marked as text for a server that would say the mark, too.
     fn refuse_marked(&mut self) {
         let why = self.no_commands();
-        if self.screen.is_interactive() {
+        if self.settings.is_person {
             self.tell(&why);
             return self.give_back();
         }
@@ -366,7 +366,8 @@ impl<H: Host> Client<H> {
             return false;
         }
         self.asking.held = (!is_pasted).then(|| line.into());
-        self.tell(&format!("{why}: not said (the Up key brings it back): {line}"));
+        let again = self.again();
+        self.tell(&format!("{why}: not said ({again}): {line}"));
         true
     }
 
@@ -393,7 +394,8 @@ impl<H: Host> Client<H> {
             0 => String::new(),
             more => format!(" (and {more} more)"),
         };
-        self.tell(&format!("not sent (the Up key brings it back): {first}{more}"));
+        let again = self.again();
+        self.tell(&format!("not sent ({again}): {first}{more}"));
     }
 }
 

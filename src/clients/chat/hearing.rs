@@ -51,7 +51,7 @@ impl<H: Host> Client<H> {
     fn note_words(&mut self, now: Now, words: &str) {
         self.place.note_heard(words);
         self.hear_news(now, words);
-        let is_loss = !self.screen.is_interactive() && words.contains("was not sent");
+        let is_loss = !self.settings.is_person && words.contains("was not sent");
         if is_loss && self.fault.is_none() {
             let words = text::clean(words.as_bytes());
             let words = text::truncate_at_char(&words, limits::CLIENT_WORDS_BYTES_MAX);

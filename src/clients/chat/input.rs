@@ -61,7 +61,8 @@ impl<H: Host> Client<H> {
         if is_offline || self.outbox.is_full() {
             // Sent in an hour, it would answer what nobody remembers; it is in the editor's history.
             let why = if is_offline { "not connected" } else { "the server does not take what was sent" };
-            return self.tell(&format!("{why}: not sent (the Up key brings it back): {line}"));
+            let again = self.again();
+            return self.tell(&format!("{why}: not sent ({again}): {line}"));
         }
         if self.holds(line, is_pasted) {
             return;
@@ -90,7 +91,7 @@ impl<H: Host> Client<H> {
     fn command(&mut self, line: &str) {
         self.place.note_said(line);
         let has_no_commands = match &self.link {
-            Link::Up(up) => up.commands == Commands::Absent && self.screen.is_interactive(),
+            Link::Up(up) => up.commands == Commands::Absent && self.settings.is_person,
             _ => false,
         };
         match Wish::of(line) {
@@ -127,13 +128,15 @@ impl<H: Host> Client<H> {
 
     /// Takes the lines in `bytes`, and leaves the unfinished one, unless it is longer than any that is sent.
     pub(super) fn take_piped(&mut self, now: Now, bytes: &[u8]) -> usize {
-        self.input = Input::Begun;
+        if self.input != Input::Leaving {
+            self.input = Input::Begun;
+        }
         let mut done = 0;
         while let Some(at) = memchr::memchr(b'\n', &bytes[done..]) {
             let line = &bytes[done..done + at];
             done += at + 1;
             if !std::mem::take(&mut self.is_dropping) {
-                self.take_piped_line(line);
+                self.take_piped_line(now, line);
             }
             if self.input == Input::Ended {
                 self.end_input(now);
@@ -142,7 +145,7 @@ impl<H: Host> Client<H> {
         }
         if self.is_dropping {
             done = bytes.len();
-        } else if bytes.len() - done > limits::CLIENT_LINE_BYTES_MAX {
+        } else if bytes.len() - done > self.line_bytes_max() {
             self.refuse_long_line();
             self.is_dropping = true;
             done = bytes.len();
@@ -152,12 +155,15 @@ impl<H: Host> Client<H> {
     }
 
     /// Takes one line; the input is over where it says so.
-    pub(super) fn take_piped_line(&mut self, line: &[u8]) {
+    pub(super) fn take_piped_line(&mut self, now: Now, line: &[u8]) {
         if self.is_dropping {
             return;
         }
-        if line.strip_suffix(b"\r").unwrap_or(line).len() > limits::CLIENT_LINE_BYTES_MAX {
+        if line.strip_suffix(b"\r").unwrap_or(line).len() > self.line_bytes_max() {
             return self.refuse_long_line();
+        }
+        if self.settings.is_person {
+            return self.say(now, &text::clean(line), false);
         }
         let is_quit = data::is_quit(line);
         if self.settings.takes_commands {
@@ -186,10 +192,22 @@ impl<H: Host> Client<H> {
     }
 
     fn refuse_long_line(&mut self) {
-        let most = limits::CLIENT_LINE_BYTES_MAX;
+        let most = self.line_bytes_max();
         let why = format!("a line has more than {most} bytes: nothing of it was sent");
         self.tell(&why);
-        self.fault.get_or_insert(why);
+        if !self.settings.is_person {
+            self.fault.get_or_insert(why);
+        }
+    }
+
+    /// Bytes of a line that is not typed in our own editor.
+    fn line_bytes_max(&self) -> usize {
+        if self.settings.is_person { limits::TERMINAL_LINE_BYTES_MAX } else { limits::CLIENT_LINE_BYTES_MAX }
+    }
+
+    /// How a person gets back a line that was not sent.
+    pub(super) fn again(&self) -> &'static str {
+        if self.screen.is_interactive() { "the Up key brings it back" } else { "type it again" }
     }
 
     pub(super) fn end_input(&mut self, now: Now) {

@@ -60,6 +60,7 @@ impl Stage {
             is_plain: false,
             takes_commands: false,
             reconnects: true,
+            is_person: is_interactive,
             is_interactive,
             style: Style { is_clean: is_interactive, is_coloured: false },
             seed: 1,

@@ -110,6 +110,29 @@ fn a_plain_client_sends_lines_as_they_are_and_refuses_a_quit() {
 }
 
 #[test]
+fn a_person_at_a_terminal_without_our_editor_has_commands_and_is_held_as_on_one_with_it() {
+    let mut stage = greeted(PIPE, GREETING, |settings| {
+        (settings.is_person, settings.room) = (true, Some("tea".into()));
+    });
+    stage.answer("all rooms are taken (--max-rooms); join one of /rooms");
+    stage.input(b"secret\n/who\n");
+    assert_eq!(stage.said(), ["/join tea", "/who"]);
+    let reports = &stage.client.host.reports;
+    assert!(reports.iter().any(|report| report.ends_with("not said (type it again): secret")), "{reports:?}");
+    stage.input(b"/join beer\nhello\n");
+    stage.answer("you speak in beer now; /leave goes back");
+    let long = "x".repeat(limits::TERMINAL_LINE_BYTES_MAX);
+    stage.input(format!("{long}\n{long}x\n").as_bytes());
+    assert_eq!(stage.said()[2..], ["/join beer", "hello", &long]);
+    let told = "a line has more than 4094 bytes: nothing of it was sent";
+    assert!(stage.client.host.reports.iter().any(|report| report == told));
+    stage.input(b"quit\n");
+    assert!(stage.is_finished());
+    stage.end_server();
+    assert_eq!(stage.client.outcome(), Some(&Outcome::Done));
+}
+
+#[test]
 fn what_is_pasted_on_a_terminal_is_said_and_told_so() {
     let mut stage = Stage::greeted(TERMINAL);
     stage.input(b"\x1b[200~one\n/msg bob secret\nquit\n\x1b[201~");
