@@ -4,7 +4,7 @@ use std::process::{Child, ChildStdout, Command};
 use std::time::Instant;
 
 use crate::faults::{can, in_network_of, memory_kib, wrap};
-use crate::harness::{Client, Lines, Server, command, is_installed};
+use crate::harness::{Client, Lines, Server, are_installed, command, is_installed};
 
 #[test]
 fn p19_a_slow_drip_keeps_nobody_waiting() {
@@ -52,14 +52,15 @@ impl Drop for Guest {
 }
 
 /// A server in a network of its own, which has these addresses.
+#[track_caller]
 pub fn server_at(addresses: &[&str], mut command: Command) -> Option<Server> {
-    if !can("unshare --net ip link set lo up") || !is_installed("nc") {
+    if !are_installed(&["nc", "ip"]) || !can("unshare --net ip link set lo up") {
         return None;
     }
     let add: Vec<String> =
         addresses.iter().map(|address| format!("ip addr add {address} dev lo nodad")).collect();
     let script = format!("ip link set lo up && {} && exec \"$@\"", add.join(" && "));
-    wrap(&mut command, &["unshare", "--net", "sh", "-c", &script, "sh"]);
+    wrap(&mut command, &["unshare", "--net", "/bin/sh", "-c", &script, "sh"]);
     Some(Server::spawn(command))
 }
 

@@ -5,8 +5,8 @@ use std::fs;
 use onepoll::limits;
 
 use crate::crowds::{Guest, server_at};
-use crate::faults::{can, memory_kib, speaks_within, until, wrap};
-use crate::harness::{Client, Directory, Server, is_installed, onepoll, raise_descriptor_limit, run};
+use crate::faults::{may_trace, memory_kib, speaks_within, until, wrap};
+use crate::harness::{Client, Directory, Server, may_open, on_a_disk_of, onepoll, run};
 use crate::peers::{Inbox, assert_well, checked, classic, content, done, failure, failure_of, framed, names};
 
 #[test]
@@ -128,16 +128,10 @@ fn p56_kill_leaves_nothing_that_looks_whole_and_the_next_start_removes_the_rest(
     assert_well(&server);
 }
 
-/// Starts a receiver in a mount namespace of its own, with a disk of one MiB; says so where that cannot be.
+/// Starts a receiver in a mount namespace of its own, with a disk of one MiB, where that can be.
+#[track_caller]
 fn on_a_small_disk(inbox: &Inbox, arguments: &[&str]) -> Option<Server> {
-    let unshare = if rustix::process::geteuid().is_root() { "unshare -m" } else { "unshare -r -m" };
-    let mount = "mount -t tmpfs -o size=1M none";
-    if !can(&format!("{unshare} {mount} /mnt")) {
-        return None;
-    }
-    let script = format!("{mount} '{}'; exec \"$@\"", inbox.path().display());
-    let mut command = inbox.command(arguments);
-    wrap(&mut command, &[unshare.split(' ').collect(), vec!["sh", "-c", &*script, "sh"]].concat());
+    let command = on_a_disk_of("1M", &inbox.path(), &inbox.command(arguments))?;
     Some(Server::spawn(command))
 }
 
@@ -197,7 +191,7 @@ fn p57_what_is_to_stay_free_stays_free_and_senders_are_told_before_a_byte_is_tak
 fn p57_a_limit_on_the_size_of_files_is_an_answer_and_no_end() {
     let inbox = Inbox::new();
     let mut command = inbox.command(&[]);
-    wrap(&mut command, &["sh", "-c", "ulimit -f 512; exec \"$@\"", "sh"]);
+    wrap(&mut command, &["/bin/sh", "-c", "ulimit -f 512; exec \"$@\"", "sh"]);
     let server = Server::spawn(command);
     let failure = failure_of(&server, &checked("a", &content(2 << 20)));
     assert!(failure.contains("cannot write: file too large"), "{failure}");
@@ -206,8 +200,9 @@ fn p57_a_limit_on_the_size_of_files_is_an_answer_and_no_end() {
 }
 
 /// A receiver with faults in its system calls, and the trace of them in a file.
+#[track_caller]
 fn with_faults(inbox: &Inbox, arguments: &[&str], expressions: &[&str], trace: &Directory) -> Option<Server> {
-    if !is_installed("strace") {
+    if !may_trace() {
         return None;
     }
     let file = trace.file("trace").display().to_string();
@@ -339,8 +334,7 @@ fn p59_a_sender_that_always_says_something_has_a_deadline_too() {
 #[test]
 fn p59_a_thousand_that_begin_and_send_nothing_more_keep_nobody_out() {
     const HOARDERS: usize = 1000;
-    if raise_descriptor_limit() < 4 * HOARDERS as u64 {
-        eprintln!("skipped: too few descriptors are allowed here for {HOARDERS} connections");
+    if !may_open(4 * HOARDERS as u64) {
         return;
     }
     let inbox = Inbox::new();
@@ -373,7 +367,7 @@ fn p59_a_thousand_that_begin_and_send_nothing_more_keep_nobody_out() {
 fn p59_transfers_are_bounded_by_the_descriptors_that_there_are() {
     let inbox = Inbox::new();
     let mut command = inbox.command(&["--quiet"]);
-    wrap(&mut command, &["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"]);
+    wrap(&mut command, &["/bin/sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"]);
     let server = Server::spawn(command);
     let content = content(1000);
     // Each has a socket and a file, and 32 descriptors are the receiver's own.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Server, command, onepoll, run, untimed};
+use crate::harness::{Client, Server, command, not_run, onepoll, run, untimed};
 
 #[test]
 fn one_more_than_max_clients_is_told_and_closed() {
@@ -37,7 +37,8 @@ fn one_more_than_max_per_ip_is_told_and_closed_and_loopback_is_exempt() {
         socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
     });
     let Some(own) = own else {
-        eprintln!("skipped: this machine has only loopback addresses");
+        let probe = "ip route get 192.0.2.1 || ip -6 route get 2001:db8::1";
+        not_run("this machine has only loopback addresses, or no route from another one", probe);
         return;
     };
     let mut server = Server::bare(&["--listen", ":0", "--max-per-ip", "2"]);

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-use crate::harness::{Client, Directory, Server, command, is_installed, onepoll, run, shell};
+use crate::harness::{
+    Client, Directory, Server, are_installed, command, is_there, on_a_disk_of, onepoll, program, run, shell,
+};
 
 /// A new folder, and the name of a recording in it.
 struct Tape(Directory);
@@ -294,27 +296,9 @@ fn a_limit_on_the_size_of_files_ends_the_recording_and_the_server_goes_on() {
 
 #[test]
 fn a_full_disk_ends_the_recording_and_the_server_goes_on() {
-    if !is_installed("unshare") {
-        return;
-    }
     let tape = Tape::new();
-    let folder = tape.0.file("");
-    let is_root = rustix::process::geteuid().is_root();
-    let space: &[&str] = if is_root { &["-m"] } else { &["-r", "-m"] };
-    let mount = ["mount", "-t", "tmpfs", "-o", "size=64K", "none"];
-    let probe = Command::new("unshare").args(space).args(mount).arg(&folder).status();
-    if !probe.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no mount namespaces here");
-        return;
-    }
-    let mut inner = tape.command(&["--rate", "off"]);
-    let script = "mount -t tmpfs -o size=64K none \"$1\"; shift; exec \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args(space).args(["sh", "-c", script, "sh"]).arg(&folder);
-    command.arg(inner.get_program()).args(inner.get_args());
-    let piped = std::process::Stdio::piped;
-    command.stdin(piped()).stdout(piped()).stderr(piped()).env_remove("RUST_LOG");
-    inner.stdin(std::process::Stdio::null());
+    let inner = tape.command(&["--rate", "off"]);
+    let Some(command) = on_a_disk_of("64K", &tape.0.file(""), &inner) else { return };
     check_without_room(&tape, Server::spawn(command), "no space left on device");
 }
 
@@ -393,14 +377,13 @@ fn what_is_no_recording_is_told_as_what_it_is() {
 
 #[test]
 fn a_recording_needs_neither_the_zone_nor_the_files_that_its_server_had() {
-    let zones = Path::new("/usr/share/zoneinfo");
-    if !zones.join("Asia/Shanghai").exists() {
-        eprintln!("skipped: /usr/share/zoneinfo is not installed");
+    let zone = "/usr/share/zoneinfo/Asia/Shanghai";
+    if !is_there(zone) {
         return;
     }
     let files = Directory::new();
     let (motd, copied) = (files.file("motd"), files.file("zone"));
-    std::fs::copy(zones.join("Asia/Shanghai"), &copied).expect("a file");
+    std::fs::copy(zone, &copied).expect("a file");
     // A name, a rule, and a copy that has neither.
     for zone in ["Asia/Shanghai", "CST-8", &format!(":{}", copied.display())] {
         let tape = Tape::new();
@@ -472,12 +455,12 @@ fn a_listing_that_nobody_reads_on_is_no_failure() {
     }
     server.operate("quit");
     assert_eq!(server.exit_code(), 0);
-    if !is_installed("bash") {
+    if !are_installed(&["bash", "head"]) {
         return;
     }
     // Other shells do not tell how the first of a pipe ended.
     let script = "\"$0\" replay \"$1\" | head -n 1; exit \"${PIPESTATUS[0]}\"";
-    let mut head = Command::new("bash");
+    let mut head = program("bash");
     head.args(["-c", script, env!("CARGO_BIN_EXE_onepoll"), &tape.name()]);
     let output = head.output().expect("bash is there");
     assert!(output.status.success());

@@ -1,8 +1,6 @@
 //! What people see meanwhile: lines, bars, or nothing; and that nobody waits for those who watch.
 
-use std::process::Command;
-
-use crate::harness::{Directory, is_installed};
+use crate::harness::{Directory, is_installed, program};
 use crate::peers::{Inbox, assert_well, content, failure_of, framed, put, send};
 
 #[test]
@@ -78,7 +76,7 @@ finally:
     receiver.wait()
 "#;
     let binary = env!("CARGO_BIN_EXE_onepoll");
-    let output = Command::new("python3")
+    let output = program("python3")
         .args(["-c", script, binary])
         .arg(inbox.path())
         .arg(is_read.to_string())
