@@ -2,14 +2,14 @@
 
 use std::process::Stdio;
 
-use crate::harness::{Server, are_installed, program};
+use crate::harness::{Server, are_installed, tool};
 use crate::visitor::{PAGE, hello};
 
 /// What a script prints, with the server's URL as `$1`, its host and port as `$2` and `$3`; it must succeed.
 fn output(server: &Server, script: &str) -> String {
     let (host, port) = server.addresses[0].rsplit_once(':').expect("host and port");
     let url = format!("http://{host}:{port}/");
-    let mut command = program("timeout");
+    let mut command = tool("timeout");
     command.args(["20", "/bin/sh", "-c", script, "sh", &url, host, port]).stdin(Stdio::null());
     let output = command.output().expect("sh runs");
     let stdout = String::from_utf8(output.stdout).expect("text");

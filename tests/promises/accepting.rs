@@ -1,7 +1,7 @@
 //! P1 to P6: newcomers, and a kernel that cannot take them.
 
 use crate::faults::{Strace, can, in_network_of, wrap};
-use crate::harness::{Client, Directory, Server, are_installed, command, is_installed, may_open, program};
+use crate::harness::{Client, Directory, Server, are_installed, command, is_installed, may_open, tool};
 
 #[test]
 fn p01_when_descriptors_run_out_members_are_served_and_accepting_goes_on_without_a_new_connect() {
@@ -153,7 +153,7 @@ fn p05_the_queue_of_newcomers_is_as_long_as_the_kernel_lets_it_be() {
     let somaxconn: u64 = somaxconn.trim().parse().expect("a number");
     let server = Server::bare(&[]);
     let port = server.addresses[0].rsplit_once(':').expect("a port").1;
-    let output = program("ss").args(["-ltnH", &format!("sport = :{port}")]).output().expect("ss runs");
+    let output = tool("ss").args(["-ltnH", &format!("sport = :{port}")]).output().expect("ss runs");
     let line = String::from_utf8_lossy(&output.stdout).into_owned();
     // Of a listener, `Send-Q` is the backlog.
     let backlog: u64 = line.split_whitespace().nth(2).expect("Send-Q").parse().expect("a number");
@@ -183,7 +183,7 @@ fn p05_newcomers_that_the_kernel_lost_are_counted_where_the_figures_are() {
     server.console().line();
     let figure = || {
         let path = place.trim_start_matches("unix:");
-        let mut curl = program("curl");
+        let mut curl = tool("curl");
         curl.args(["-sS", "--max-time", "20", "--unix-socket", path, "http://localhost/metrics"]);
         let page = String::from_utf8(curl.output().expect("it is installed").stdout).expect("text");
         let line = page.lines().find_map(|line| line.strip_prefix("onepoll_listen_overflows_total "));

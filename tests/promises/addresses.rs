@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use rustix::process::Signal;
 
 use crate::faults::{can, under_strace, until, wrap};
-use crate::harness::{Client, Directory, Server, are_installed, command, has_ipv6, program, run, untimed};
+use crate::harness::{Client, Directory, Server, are_installed, command, has_ipv6, run, tool, untimed};
 
 #[test]
 fn p24_a_second_bind_to_an_address_says_where_why_and_who() {
@@ -165,7 +165,7 @@ fn other_users_are_refused(directory: &Directory) {
     if !are_installed(&["setpriv", "nc"]) || !can(probe) {
         return;
     }
-    let output = program("setpriv")
+    let output = tool("setpriv")
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "nc", "-U"])
         .arg(directory.file("chat"))
         .stdin(std::process::Stdio::null())

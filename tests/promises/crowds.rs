@@ -31,8 +31,9 @@ impl Guest {
     pub fn from(server: &Server, source: &str) -> Self {
         let (host, port) = server.addresses[0].rsplit_once(':').expect("host and port");
         let host = host.trim_matches(['[', ']']);
-        let mut process =
-            in_network_of(server, &["nc", "-s", source, host, port]).spawn().expect("it is installed");
+        // What it complains of is its first line, where the test shows it.
+        let nc = ["/bin/sh", "-c", "exec nc \"$@\" 2>&1", "sh", "-s", source, host, port];
+        let mut process = in_network_of(server, &nc).spawn().expect("it is installed");
         let lines = Lines::new(process.stdout.take().expect("piped"));
         Guest { process, lines }
     }

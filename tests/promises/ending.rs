@@ -2,7 +2,7 @@
 
 use crate::crowds::Guest;
 use crate::faults::{can, in_network_of, speaks_within, under_strace, wrap};
-use crate::harness::{Client, Server, are_installed, is_installed, may_open, program, shell, untimed};
+use crate::harness::{Client, Server, are_installed, is_installed, may_open, shell, tool, untimed};
 
 #[test]
 fn p14_a_half_closed_client_gets_what_is_due_to_it_and_is_closed() {
@@ -59,7 +59,7 @@ fn p16_keep_alive_is_set_on_every_connection() {
     let ann = server.join();
     let port = server.addresses[0].rsplit_once(':').expect("a port").1;
     let remote = ann.tcp().local_addr().expect("connected").port();
-    let output = program("ss")
+    let output = tool("ss")
         .args(["-tnoH", &format!("sport = :{port} and dport = :{remote}")])
         .output()
         .expect("ss runs");

@@ -7,9 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Instant;
 
-use crate::harness::{
-    Directory, Lines, Server, is_installed, need, not_run, onepoll, program, script, wrapped,
-};
+use crate::harness::{Directory, Lines, Server, is_installed, need, not_run, onepoll, script, tool, wrapped};
 
 /// `strace` on a server: it notes system calls, and has some of them fail.
 pub struct Strace {
@@ -30,7 +28,7 @@ impl Strace {
         }
         let directory = Directory::new();
         let log = directory.file("calls");
-        let mut command = program("strace");
+        let mut command = tool("strace");
         command.arg("-o").arg(&log).args(["-p", &server.pid().as_raw_nonzero().to_string()]);
         command.args(["-s", "256", "-e", &format!("trace={traced}")]);
         for what in inject {
@@ -104,7 +102,7 @@ pub fn can(probe: &str) -> bool {
 
 /// A command in the network of a server that was started in one of its own.
 pub fn in_network_of(server: &Server, arguments: &[&str]) -> Command {
-    let mut command = program("nsenter");
+    let mut command = tool("nsenter");
     command.arg(format!("--net=/proc/{}/ns/net", server.pid().as_raw_nonzero())).args(arguments);
     command
 }

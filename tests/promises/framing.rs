@@ -6,7 +6,7 @@ use onepoll::engine::{ConnectionId, Engine, Moment, Now, Peer};
 use onepoll::limits;
 
 use crate::faults::memory_kib;
-use crate::harness::{Client, Server, is_installed, program, untimed};
+use crate::harness::{Client, Server, is_installed, tool, untimed};
 
 #[test]
 fn p30_a_quarter_of_a_gigabyte_without_a_line_end_costs_no_memory_and_the_next_line_is_heard_once() {
@@ -124,7 +124,7 @@ fn work(words: &str) {
 
 /// Instructions of so much work, counted by callgrind over this very test.
 fn instructions(test: &str, kind: &str, bytes: usize) -> u64 {
-    let output = program("valgrind")
+    let output = tool("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe().expect("this program has a path"))
         .args(["--exact", test])

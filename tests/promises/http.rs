@@ -8,7 +8,7 @@ use std::time::Instant;
 use onepoll::limits;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use crate::harness::{DEADLINE, are_installed, program, raise_descriptor_limit};
+use crate::harness::{DEADLINE, are_installed, raise_descriptor_limit, tool};
 use crate::visitor::{GET, Visitor, hello};
 
 /// What a smuggler hides behind a head.
@@ -222,7 +222,7 @@ fn p47_slowhttptest_holds_no_connection_and_keeps_nobody_out() {
     let url = format!("http://{}/", server.addresses[0]);
     // Slow heads, a field each second; and slow bodies, which are not waited for.
     for form in ["-H", "-B"] {
-        let mut tool = program("timeout");
+        let mut tool = tool("timeout");
         tool.args(["30", "slowhttptest", form, "-c", "100", "-r", "200", "-i", "1", "-l", "20", "-u", &url]);
         let output = tool.stdin(std::process::Stdio::null()).output().expect("it runs");
         let report = String::from_utf8_lossy(&output.stdout);

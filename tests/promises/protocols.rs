@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::faults::until;
-use crate::harness::{Server, are_installed, is_installed, program};
+use crate::harness::{Server, are_installed, is_installed, tool};
 
 const NO_HTTP: [&str; 1] = ["-- you speak HTTP; this is a chat server --"];
 const NO_TLS: [&str; 1] = ["-- you speak TLS; connect without it --"];
@@ -81,8 +81,7 @@ fn p43_curl_is_told_that_this_is_no_web_server() {
     let mut bob = server.join_as("bob");
     let url = format!("http://{}/", server.addresses[0]);
     for form in [&["-d", BODY][..], &["-F", "a=\n/nick evil\nhello"], &["-T", "/etc/hostname"], &[]] {
-        let curl =
-            program("curl").args(["-s", "--http0.9", "--max-time", "20"]).args(form).arg(&url).output();
+        let curl = tool("curl").args(["-s", "--http0.9", "--max-time", "20"]).args(form).arg(&url).output();
         let said = String::from_utf8(curl.expect("curl runs").stdout).expect("text");
         assert!(said.ends_with(&format!("{}\n", NO_HTTP[0])), "{form:?}: {said:?}");
         assert!(bob.fence().is_empty(), "{form:?}");
@@ -123,7 +122,7 @@ fn p44_openssl_is_told_that_there_is_no_tls() {
     let server = Server::bare(&[]);
     let mut ann = server.join();
     for version in ["-tls1_2", "-tls1_3"] {
-        let client = program("timeout")
+        let client = tool("timeout")
             .args(["20", "openssl", "s_client", version, "-connect", &server.addresses[0]])
             .stdin(std::process::Stdio::null())
             .output()

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::process::Signal;
 
 use crate::faults::can;
-use crate::harness::{Directory, Server, is_installed, onepoll, program};
+use crate::harness::{Directory, Server, is_installed, onepoll, tool};
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -167,7 +167,7 @@ fn p77_every_package_is_a_stable_release_of_the_registry_and_locked() {
     let lock = read("Cargo.lock");
     // Another user's repository is not read by git; one that was copied without its `.git` is none.
     if is_installed("git") && can(&format!("git -C '{}' rev-parse HEAD", env!("CARGO_MANIFEST_DIR"))) {
-        let mut tracked = program("git");
+        let mut tracked = tool("git");
         tracked.args(["-C", env!("CARGO_MANIFEST_DIR"), "ls-files", "--error-unmatch", "Cargo.lock"]);
         let tracked = tracked.output().expect("it is installed");
         assert!(tracked.status.success(), "Cargo.lock is not committed");

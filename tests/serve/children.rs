@@ -44,7 +44,14 @@ pub fn is_left_ignored(number: i32) -> bool {
     prefix().is_empty() && ignored_signals().split(',').any(|ignored| Some(ignored) == name)
 }
 
-/// A program, all piped. Its messages are in English, and text is UTF-8.
+/// A tool, all piped. Its messages are in English, and text is UTF-8.
+pub fn tool(name: impl AsRef<OsStr>) -> Command {
+    let mut command = program(name);
+    command.env("LC_ALL", "C.UTF-8");
+    command
+}
+
+/// A program, all piped.
 pub fn program(program: impl AsRef<OsStr>) -> Command {
     let mut command = match prefix() {
         [] => Command::new(program),
@@ -54,7 +61,7 @@ pub fn program(program: impl AsRef<OsStr>) -> Command {
             command
         }
     };
-    command.env_remove("RUST_LOG").env("RUST_BACKTRACE", "1").env("LC_ALL", "C.UTF-8");
+    command.env_remove("RUST_LOG").env("RUST_BACKTRACE", "1");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -79,7 +86,7 @@ pub fn shelled(script: &str, command: &Command) -> Command {
 
 /// A shell script with these arguments.
 pub fn script(script: &str, arguments: &[&str]) -> Command {
-    let mut command = program("/bin/sh");
+    let mut command = tool("/bin/sh");
     command.args(["-c", script, "sh"]).args(arguments);
     command
 }

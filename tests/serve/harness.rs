@@ -479,7 +479,7 @@ pub fn on_a_terminal(shell_command: &str) -> Option<Command> {
     if !is_installed("script") {
         return None;
     }
-    let mut command = program("script");
+    let mut command = tool("script");
     command.args(["-qefc", shell_command, "/dev/null"]).env("SHELL", "/bin/sh");
     Some(command)
 }

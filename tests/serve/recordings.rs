@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use crate::harness::{
-    Client, Directory, Server, are_installed, command, is_there, on_a_disk_of, onepoll, program, run, shell,
+    Client, Directory, Server, are_installed, command, is_there, on_a_disk_of, onepoll, run, shell, tool,
 };
 
 /// A new folder, and the name of a recording in it.
@@ -460,7 +460,7 @@ fn a_listing_that_nobody_reads_on_is_no_failure() {
     }
     // Other shells do not tell how the first of a pipe ended.
     let script = "\"$0\" replay \"$1\" | head -n 1; exit \"${PIPESTATUS[0]}\"";
-    let mut head = program("bash");
+    let mut head = tool("bash");
     head.args(["-c", script, env!("CARGO_BIN_EXE_onepoll"), &tape.name()]);
     let output = head.output().expect("bash is there");
     assert!(output.status.success());

@@ -2,7 +2,7 @@
 
 use std::process::{Child, Stdio};
 
-use crate::harness::{Client, Directory, Lines, Server, is_installed, program, untimed};
+use crate::harness::{Client, Directory, Lines, Server, is_installed, tool, untimed};
 
 /// A program in a shell, with the server's host and port as `$1` and `$2`.
 struct Tool {
@@ -145,7 +145,7 @@ finally:
     server.wait()
 "#;
     let server = env!("CARGO_BIN_EXE_onepoll");
-    let output = program("python3").args(["-c", script, server]).output();
+    let output = tool("python3").args(["-c", script, server]).output();
     let output = output.expect("python3 runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -1,6 +1,6 @@
 //! What people see meanwhile: lines, bars, or nothing; and that nobody waits for those who watch.
 
-use crate::harness::{Directory, is_installed, program};
+use crate::harness::{Directory, is_installed, tool};
 use crate::peers::{Inbox, assert_well, content, failure_of, framed, put, send};
 
 #[test]
@@ -76,7 +76,7 @@ finally:
     receiver.wait()
 "#;
     let binary = env!("CARGO_BIN_EXE_onepoll");
-    let output = program("python3")
+    let output = tool("python3")
         .args(["-c", script, binary])
         .arg(inbox.path())
         .arg(is_read.to_string())

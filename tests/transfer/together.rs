@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Directory, is_installed, need, onepoll, program, run};
+use crate::harness::{Directory, is_installed, need, onepoll, run, tool};
 use crate::peers::{Inbox, assert_well, checked, content, done, failure, framed, put, send};
 
 #[test]
@@ -261,7 +261,7 @@ fn socat_can_send_a_file_by_hand() {
         "stream",
         &[framed(r#"{"filename": "a", "filesize": 5}"#), b"hello".to_vec()].concat(),
     );
-    let output = program("socat")
+    let output = tool("socat")
         .args(["-t", "20", &format!("OPEN:{stream}!!STDOUT"), &format!("TCP:{}", server.addresses[0])])
         .output()
         .expect("socat runs");
