@@ -74,7 +74,7 @@ pub fn words(command: &Command) -> Vec<OsString> {
 
 /// A command that runs another one, which it is given as its last arguments.
 pub fn wrapped(by: &[&str], command: &Command) -> Command {
-    let mut wrapper = program(by[0]);
+    let mut wrapper = tool(by[0]);
     wrapper.args(&by[1..]).args(words(command));
     wrapper
 }
