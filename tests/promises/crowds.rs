@@ -58,8 +58,17 @@ pub fn server_at(addresses: &[&str], mut command: Command) -> Option<Server> {
     if !are_installed(&["nc", "ip"]) || !can("unshare --net ip link set lo up") {
         return None;
     }
-    let add: Vec<String> =
-        addresses.iter().map(|address| format!("ip addr add {address} dev lo nodad")).collect();
+    // The kernel adds the route to an IPv6 address later, from a queue of work: until then the address is there,
+    // and cannot be reached.
+    let add_one = |address: &&str| {
+        let (host, _) = address.split_once('/').expect("an address and its prefix");
+        let at_once = if host.contains(':') { "nodad" } else { "" };
+        format!(
+            "ip addr add {address} dev lo {at_once} && \
+             until case $(ip route get {host}) in local*) true ;; *) false ;; esac; do :; done"
+        )
+    };
+    let add: Vec<String> = addresses.iter().map(add_one).collect();
     let script = format!("ip link set lo up && {} && exec \"$@\"", add.join(" && "));
     wrap(&mut command, &["unshare", "--net", "/bin/sh", "-c", &script, "sh"]);
     Some(Server::spawn(command))
