@@ -5,8 +5,10 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
 use rustix::process::Signal;
 
-use crate::faults::{can, under_strace, until, wrap};
-use crate::harness::{Client, Directory, Server, are_installed, command, has_ipv6, run, tool, untimed};
+use crate::faults::{can, under_strace, wrap};
+use crate::harness::{
+    Client, Directory, Server, are_installed, command, has_ipv6, run, tool, until, untimed,
+};
 
 #[test]
 fn p24_a_second_bind_to_an_address_says_where_why_and_who() {

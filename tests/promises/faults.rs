@@ -5,7 +5,6 @@
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::time::Instant;
 
 use crate::harness::{Directory, Lines, Server, is_installed, need, not_run, onepoll, script, tool, wrapped};
 
@@ -121,13 +120,4 @@ pub fn speaks_within(source: impl AsFd, milliseconds: i64) -> bool {
     let mut polled = [PollFd::new(&source, PollFlags::IN)];
     let patience = Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 };
     rustix::event::poll(&mut polled, Some(&patience)).expect("poll works") > 0
-}
-
-/// Until `is_so`, which is asked again and again; fails at the deadline.
-#[track_caller]
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + crate::harness::DEADLINE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "it never came to be: {what}");
-    }
 }

@@ -5,8 +5,8 @@ use std::fs;
 use onepoll::limits;
 
 use crate::crowds::{Guest, server_at};
-use crate::faults::{may_trace, memory_kib, speaks_within, until, wrap};
-use crate::harness::{Client, Directory, Server, may_open, on_a_disk_of, onepoll, run};
+use crate::faults::{may_trace, memory_kib, speaks_within, wrap};
+use crate::harness::{Client, Directory, Server, may_open, on_a_disk_of, onepoll, run, until};
 use crate::peers::{Inbox, assert_well, checked, classic, content, done, failure, failure_of, framed, names};
 
 #[test]

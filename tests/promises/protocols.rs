@@ -2,8 +2,7 @@
 
 use std::io::Write;
 
-use crate::faults::until;
-use crate::harness::{Server, are_installed, is_installed, tool};
+use crate::harness::{Server, are_installed, is_installed, tool, until};
 
 const NO_HTTP: [&str; 1] = ["-- you speak HTTP; this is a chat server --"];
 const NO_TLS: [&str; 1] = ["-- you speak TLS; connect without it --"];

@@ -199,3 +199,19 @@ fn a_test_of_signals_holds_where_the_tests_were_started_to_ignore_them() {
     let output = ignoring.stdin(std::process::Stdio::null()).output().expect("it is there");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
+
+#[test]
+fn a_client_that_is_gone_is_so_at_once_whoever_has_a_copy_of_its_socket() {
+    // As a program has that another test starts, until it is that program.
+    let mut server = Server::bare(&[]);
+    for how in ["end of input", "connection reset"] {
+        let client = server.join();
+        let _copy = client.tcp().try_clone().expect("a second handle");
+        if how == "end of input" {
+            drop(client)
+        } else {
+            client.reset()
+        }
+        server.log().until(&format!(" left: {how}"));
+    }
+}

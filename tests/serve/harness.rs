@@ -12,7 +12,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 
@@ -310,6 +310,14 @@ pub struct Client {
     fences: u32,
 }
 
+/// Ends the connection at once. Another test may be starting a program at that moment, which has a copy of every
+/// descriptor of this process until it is that program: closing ours alone would end nothing before then.
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = socket2::SockRef::from(&self.lines.source).shutdown(std::net::Shutdown::Write);
+    }
+}
+
 impl std::ops::Deref for Client {
     type Target = Lines<Stream>;
 
@@ -419,8 +427,8 @@ impl Client {
 
     /// Closes with a reset instead of an end.
     pub fn reset(self) {
-        let socket = socket2::SockRef::from(&self.lines.source);
-        socket.set_linger(Some(Duration::ZERO)).expect("TCP can linger");
+        // Linux resets a connection that its socket is to have no more.
+        rustix::net::connect_unspec(self.tcp()).expect("TCP can be disconnected");
     }
 
     pub fn tcp(&self) -> &TcpStream {
@@ -428,6 +436,15 @@ impl Client {
             Stream::Tcp(stream) => stream,
             Stream::Unix(_) => panic!("a TCP client"),
         }
+    }
+}
+
+/// Until `is_so`, which is asked again and again; fails at the deadline.
+#[track_caller]
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it never came to be: {what}");
     }
 }
 
