@@ -2,9 +2,18 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+
+#[allow(dead_code)]
+#[path = "serve/children.rs"]
+mod children;
+#[allow(dead_code)]
+#[path = "serve/needs.rs"]
+mod needs;
 
 const ONEPOLL: &str = env!("CARGO_BIN_EXE_onepoll");
 
@@ -68,13 +77,7 @@ struct Process {
 
 impl Process {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(ONEPOLL)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("onepoll starts");
+        let mut child = children::program(ONEPOLL).args(arguments).spawn().expect("onepoll starts");
         let output = Lines::of(child.stdout.take().expect("piped"));
         let errors = Lines::of(child.stderr.take().expect("piped"));
         Process { input: child.stdin.take(), output, errors, child }
@@ -102,9 +105,8 @@ impl Process {
         }
     }
 
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status();
-        assert!(status.expect("kill").success());
+    fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).expect("our own child");
     }
 }
 
@@ -145,7 +147,7 @@ fn an_empty_input_follows_the_room_until_a_signal() {
     let mut client = Process::start(&["chat", &address]);
     client.say("news\n");
     follower.output.until(": news");
-    follower.signal("-TERM");
+    follower.signal(Signal::TERM);
     assert_eq!(follower.exit_code(), Some(0));
 }
 
@@ -155,7 +157,7 @@ fn an_empty_input_ends_well_with_the_server() {
     let mut follower = Process::start(&["chat", &address]);
     follower.input = None;
     follower.output.until("-- you are ");
-    server.signal("-TERM");
+    server.signal(Signal::TERM);
     follower.output.until("-- the server is closing --");
     assert_eq!(follower.exit_code(), Some(0));
 }
@@ -171,9 +173,12 @@ fn quit_leaves_although_more_could_come() {
 
 #[test]
 fn a_reader_who_leaves_is_a_quiet_end() {
+    if !needs::are_installed(&["bash", "seq", "head"]) {
+        return;
+    }
     let (_server, address) = Process::server("127.0.0.1:0", &[]);
     let script = format!("seq 2000 | '{ONEPOLL}' chat {address} | head -1; echo code=${{PIPESTATUS[1]}}");
-    let output = Command::new("bash").args(["-c", &script]).output().expect("bash");
+    let output = children::tool("bash").args(["-c", &script]).output().expect("bash");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.starts_with("-- you are ") && text.ends_with("code=0\n"), "{text}");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
@@ -245,10 +250,9 @@ fn more_lines_than_all_buffers_arrive_in_order_however_slow_the_reader() {
     const LINES: usize = 200_000;
     let (_server, address) =
         Process::server("127.0.0.1:0", &["--format", "raw", "--rate", "off", "--slow", "wait:30"]);
-    let mut child = Command::new(ONEPOLL)
+    let mut child = children::program(ONEPOLL)
         .args(["chat", &address])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
         .spawn()
         .expect("onepoll starts");
     let mut input = child.stdin.take().expect("piped");
@@ -331,17 +335,14 @@ print("all seen")
 
 #[test]
 fn the_line_being_typed_survives_messages_on_a_terminal() {
-    if Command::new("python3").args(["-c", "import pty"]).status().is_ok_and(|status| status.success()) {
-        let (_server, address) = Process::server("127.0.0.1:0", &[]);
-        let output =
-            Command::new("python3").args(["-c", ON_A_TERMINAL, ONEPOLL, &address]).output().expect("python3");
-        assert_eq!(
-            String::from_utf8_lossy(&output.stdout),
-            "all seen\n",
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    } else {
-        eprintln!("SKIPPED: no python3 with a pty module: the client was not tried on a terminal");
+    let probe = "python3 -c 'import pty'";
+    let has_pty = children::script(probe, &[]).output().is_ok_and(|output| output.status.success());
+    if !needs::need(has_pty, "there is no python3 with a pty module", probe) {
+        return;
     }
+    let (_server, address) = Process::server("127.0.0.1:0", &[]);
+    let mut python = children::tool("python3");
+    let output = python.args(["-c", ON_A_TERMINAL, ONEPOLL, &address]).output().expect("python3");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "all seen\n", "{errors}");
 }

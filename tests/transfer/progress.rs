@@ -29,7 +29,8 @@ fn quiet_ones_say_only_what_fails() {
     let (code, said) = send(&["-q", &path, &server.addresses[0]]);
     assert_eq!((code, said.as_str()), (0, ""));
     failure_of(&server, &framed("[]"));
-    server.log().expect("onepoll: receive: 127.0.0.1:");
+    // On a busy machine the log tells of slow turns, too.
+    server.log().until("onepoll: receive: 127.0.0.1:");
     let (code, said) = send(&["-q", "/does/not/exist", &server.addresses[0]]);
     assert_eq!((code, said.as_str()), (1, "onepoll: send: /does/not/exist: no such file or directory\n"));
 }
