@@ -186,11 +186,10 @@ fn a_reader_who_leaves_is_a_quiet_end() {
 
 #[test]
 fn a_refused_connection_and_an_unknown_path_are_named_with_the_remedy() {
-    // A port that was free a moment ago: nobody listens on it now.
-    let address = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener.local_addr().expect("an address").to_string()
-    };
+    // It is bound, so that nobody else can be, and does not listen.
+    let held = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    held.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+    let address = held.local_addr().expect("bound").as_socket().expect("of TCP").to_string();
     let unix = format!("unix:{}", socket_path("absent").display());
     for (address, why) in [(address, "connection refused"), (unix, "no such file or directory")] {
         let mut client = Process::start(&["chat", &address]);

@@ -27,7 +27,8 @@ fn p24_a_second_bind_to_an_address_says_where_why_and_who() {
 
 #[test]
 fn p24_a_restart_after_kill_finds_its_port_free() {
-    let mut server = Server::bare(&[]);
+    // At an address that nobody else uses: no other test can come to have the port meanwhile.
+    let mut server = Server::bare(&["--listen", "127.0.24.1:0"]);
     let address = server.addresses[0].clone();
     let mut members: Vec<Client> = (0..5).map(|_| server.join()).collect();
     // The server's end closes first, and so is the one that the kernel remembers for a minute.

@@ -317,8 +317,9 @@ fn p68_a_second_signal_ends_at_once() {
 fn p69_a_killed_chat_starts_again_at_once_at_the_same_places() {
     let directory = Directory::new();
     let unix = directory.socket("chat");
+    // An address that nobody else uses: no other test can come to have the port meanwhile.
     let port = {
-        let server = Server::bare(&[]);
+        let server = Server::bare(&["--listen", "127.0.69.3:0"]);
         server.addresses[0].clone()
     };
     for round in 0..40 {

@@ -461,6 +461,14 @@ pub fn untimed(line: &str) -> String {
     line[FORM.len()..].to_string()
 }
 
+/// An address at which nobody listens, for as long as the socket is held: it is bound, so that nobody else can be.
+pub fn nobodys_address() -> (socket2::Socket, String) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+    let address = socket.local_addr().expect("bound").as_socket().expect("of TCP").to_string();
+    (socket, address)
+}
+
 /// A directory of this test's own, removed when it ends.
 pub struct Directory(PathBuf);
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Directory, is_installed, need, onepoll, run, tool};
+use crate::harness::{Directory, is_installed, need, nobodys_address, onepoll, run, tool};
 use crate::peers::{Inbox, assert_well, checked, content, done, failure, framed, put, send};
 
 #[test]
@@ -147,9 +147,7 @@ fn a_file_that_fails_does_not_keep_the_others_back() {
 fn exit_codes_tell_what_kind_of_failure_it_was() {
     let directory = Directory::new();
     let path = put(&directory, "a", b"hello");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("an address").to_string();
-    drop(listener);
+    let (_held, address) = nobodys_address();
     let (code, said) = send(&[&path, &address]);
     assert_eq!(code, 4);
     assert!(said.contains("connection refused; is the receiver running? (onepoll receive)"), "{said}");
