@@ -1,16 +1,15 @@
 //! The programs that people really use: nc, telnet, socat, python.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use crate::harness::{Lines, Server, is_installed};
+use crate::harness::{Lines, Server, are_installed, is_installed};
 use crate::questions::{ask, question};
 
 /// What a script printed that was asked and answered once; host and port are `$1` and `$2`.
 fn answered(server: &mut Server, script: &str) -> Vec<String> {
     let (host, port) = server.addresses[0].rsplit_once(':').expect("host and port");
-    let mut command = Command::new("sh");
-    command.args(["-c", script, "sh", host, port]).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = command.spawn().expect("sh is installed");
+    let mut command = crate::harness::script(script, &[host, port]);
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::inherit()).spawn().expect("sh is installed");
     let mut output = Lines::new(child.stdout.take().expect("piped"));
     assert!(question(server).ends_with(": 你好"));
     server.operate("再见");
@@ -37,15 +36,14 @@ fn nc_and_ncat_and_socat_are_answered() {
 
 #[test]
 fn telnet_is_answered_line_by_line() {
-    if !is_installed("telnet") {
+    if !are_installed(&["telnet", "sed"]) {
         return;
     }
     let mut server = ask(&[]);
     let script = "(echo 你好; read -r never) | telnet \"$1\" \"$2\" 2>/dev/null | sed -n '/再见/{p;q}'";
     let (host, port) = server.addresses[0].rsplit_once(':').expect("host and port");
-    let mut command = Command::new("sh");
-    command.args(["-c", script, "sh", host, port]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().expect("sh is installed");
+    let mut command = crate::harness::script(script, &[host, port]);
+    let mut child = command.stderr(Stdio::inherit()).spawn().expect("sh is installed");
     let mut output = Lines::new(child.stdout.take().expect("piped"));
     assert!(question(&mut server).ends_with(": 你好"));
     server.operate("再见");

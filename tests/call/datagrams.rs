@@ -111,11 +111,9 @@ fn a_pipe_of_datagrams_waits_for_each_answer() {
     let lines: String = (1..=300).map(|number| format!("{number}\n")).collect();
     let directory = Directory::new();
     std::fs::write(directory.file("lines"), &lines).expect("a file");
-    let mut command = std::process::Command::new("sh");
     let script = "exec \"$1\" call \"$2\" < \"$3\"";
-    command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_onepoll"), &address]);
+    let mut command = crate::harness::script(script, &[env!("CARGO_BIN_EXE_onepoll"), &address]);
     command.arg(directory.file("lines"));
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let (exit, output, _) = run(command);
     assert_eq!((exit, output.as_str()), (0, lines.as_str()));
     assert_eq!(peer.join().expect("the peer was content"), lines.replace('\n', " "));

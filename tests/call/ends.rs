@@ -4,13 +4,11 @@ use std::io::Write;
 use std::net::TcpListener;
 
 use crate::answers::{Calling, call, peer};
-use crate::harness::{DEADLINE, Directory};
+use crate::harness::{DEADLINE, Directory, nobodys_address};
 
 #[test]
 fn nobody_there_is_exit_code_4() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("bound").to_string();
-    drop(listener);
+    let (_held, address) = nobodys_address();
     let directory = Directory::new();
     for (address, why) in [
         (address.as_str(), "connection refused"),

@@ -1,9 +1,9 @@
 //! The programs that it is made for, and those that people have.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::answers::{Calling, call};
-use crate::harness::{Directory, Server, is_installed, onepoll};
+use crate::harness::{Directory, Server, is_installed, onepoll, tool};
 
 #[test]
 fn greet_greets() {
@@ -84,8 +84,8 @@ for server in [socketserver.TCPServer(("127.0.0.1", 0), Stream), socketserver.UD
     print("listening on", server.server_address[1], flush=True)
     server.handle_request()
 "#;
-    let mut command = Command::new("python3");
-    command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut command = tool("python3");
+    command.args(["-c", script]).stdin(Stdio::null()).stderr(Stdio::inherit());
     let mut python = Server::spawn(command);
     let address = format!("127.0.0.1:{}", python.addresses[0]);
     assert_eq!(call(&[&address, "hello"]), (0, "HELLO".into(), String::new()));
@@ -103,8 +103,8 @@ fn socat_is_called() {
     let path = directory.file("socket").display().to_string();
     // It says on standard error that it listens; here that is where its output goes.
     let script = "exec socat -d -d UNIX-LISTEN:\"$1\" EXEC:cat 2>&1";
-    let mut command = Command::new("sh");
-    command.args(["-c", script, "sh", &path]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut command = crate::harness::script(script, &[&path]);
+    command.stdin(Stdio::null());
     let mut socat = Calling::spawn(command);
     socat.output.until("listening on");
     let (exit, output, _) = call(&[&format!("unix:{path}"), "one", "two"]);

@@ -8,6 +8,15 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
+
+#[allow(dead_code)]
+#[path = "../serve/children.rs"]
+mod children;
+#[allow(dead_code)]
+#[path = "../serve/needs.rs"]
+mod needs;
+
 const ONEPOLL: &str = env!("CARGO_BIN_EXE_onepoll");
 
 /// Beyond it whatever is waited for counts as never coming.
@@ -80,16 +89,11 @@ struct Process {
 
 impl Process {
     fn start(arguments: &[&str]) -> Self {
-        Self::spawn(Command::new(ONEPOLL).args(arguments))
+        Self::spawn(children::program(ONEPOLL).args(arguments))
     }
 
     fn spawn(command: &mut Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("onepoll starts");
+        let mut child = command.spawn().expect("it starts");
         let output = Lines::of(child.stdout.take().expect("piped"));
         let errors = Lines::of(child.stderr.take().expect("piped"));
         Process { input: child.stdin.take(), output, errors, child }
@@ -117,9 +121,8 @@ impl Process {
         }
     }
 
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status();
-        assert!(status.expect("kill").success());
+    fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).expect("our own child");
     }
 }
 
@@ -160,7 +163,7 @@ fn an_empty_input_follows_the_room_until_a_signal() {
     let mut client = Process::start(&["chat", &address]);
     client.say("news\n");
     follower.output.until(": news");
-    follower.signal("-TERM");
+    follower.signal(Signal::TERM);
     assert_eq!(follower.exit_code(), Some(0));
 }
 
@@ -172,7 +175,7 @@ fn a_follower_makes_a_lost_connection_again_and_says_so() {
     let mut follower = Process::start(&["chat", &address]);
     follower.input = None;
     follower.output.until("-- you are ");
-    server.signal("-TERM");
+    server.signal(Signal::TERM);
     follower.output.until("-- the server is closing --");
     follower.errors.until("onepoll: chat: lost the connection to unix:");
     drop(server);
@@ -190,7 +193,7 @@ fn a_follower_that_does_not_reconnect_fails_with_a_word() {
     let mut follower = Process::start(&["chat", &address, "--no-reconnect"]);
     follower.input = None;
     follower.output.until("-- you are ");
-    server.signal("-TERM");
+    server.signal(Signal::TERM);
     assert_eq!(follower.exit_code(), Some(1));
     let why = format!("onepoll: chat: lost the connection to {address}: the server closed it");
     assert_eq!(follower.errors.rest(), [why]);
@@ -322,9 +325,12 @@ fn a_room_that_is_not_restored_hears_nothing() {
 
 #[test]
 fn a_reader_who_leaves_is_a_quiet_end() {
+    if !needs::are_installed(&["bash", "seq", "head"]) {
+        return;
+    }
     let (_server, address) = Process::server("127.0.0.1:0", &[]);
     let script = format!("seq 2000 | '{ONEPOLL}' chat {address} | head -1; echo code=${{PIPESTATUS[1]}}");
-    let output = Command::new("bash").args(["-c", &script]).output().expect("bash");
+    let output = children::tool("bash").args(["-c", &script]).output().expect("bash");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.starts_with("-- you are ") && text.ends_with("code=0\n"), "{text}");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
@@ -332,11 +338,10 @@ fn a_reader_who_leaves_is_a_quiet_end() {
 
 #[test]
 fn a_refused_connection_and_an_unknown_path_are_named_with_the_remedy() {
-    // A port that was free a moment ago: nobody listens on it now.
-    let address = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener.local_addr().expect("an address").to_string()
-    };
+    // It is bound, so that nobody else can be, and does not listen.
+    let held = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    held.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+    let address = held.local_addr().expect("bound").as_socket().expect("of TCP").to_string();
     let unix = format!("unix:{}", socket_path("absent").display());
     for (address, why) in [(address, "connection refused"), (unix, "no such file or directory")] {
         let mut client = Process::start(&["chat", &address]);
@@ -396,10 +401,9 @@ fn more_lines_than_all_buffers_arrive_in_order_however_slow_the_reader() {
     const LINES: usize = 200_000;
     let (_server, address) =
         Process::server("127.0.0.1:0", &["--format", "raw", "--rate", "off", "--slow", "wait:30"]);
-    let mut child = Command::new(ONEPOLL)
+    let mut child = children::program(ONEPOLL)
         .args(["chat", &address])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
         .spawn()
         .expect("onepoll starts");
     let mut input = child.stdin.take().expect("piped");
@@ -492,32 +496,28 @@ print("all seen")
 
 #[test]
 fn the_line_being_typed_survives_messages_on_a_terminal() {
-    if Command::new("python3").args(["-c", "import pty"]).status().is_ok_and(|status| status.success()) {
-        let (_server, address) = Process::server("127.0.0.1:0", &[]);
-        let output =
-            Command::new("python3").args(["-c", ON_A_TERMINAL, ONEPOLL, &address]).output().expect("python3");
-        assert_eq!(
-            String::from_utf8_lossy(&output.stdout),
-            "all seen\n",
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    } else {
-        eprintln!("SKIPPED: no python3 with a pty module: the client was not tried on a terminal");
+    let probe = "python3 -c 'import pty'";
+    let has_pty = children::script(probe, &[]).output().is_ok_and(|output| output.status.success());
+    if !needs::need(has_pty, "there is no python3 with a pty module", probe) {
+        return;
     }
+    let (_server, address) = Process::server("127.0.0.1:0", &[]);
+    let mut python = children::tool("python3");
+    let output = python.args(["-c", ON_A_TERMINAL, ONEPOLL, &address]).output().expect("python3");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "all seen\n", "{errors}");
 }
 
 #[test]
 fn a_person_at_a_terminal_without_our_editor_has_commands_and_is_sent_nothing_cut() {
-    if !Command::new("script").arg("--version").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: no script: the client was not tried on a dumb terminal");
+    if !needs::is_installed("script") {
         return;
     }
     let (_server, address) = Process::server("127.0.0.1:0", &[]);
     let shell_command = format!("TERM=dumb exec {ONEPOLL} chat {address}");
-    let mut terminal = Process::spawn(
-        Command::new("script").args(["-qefc", &shell_command, "/dev/null"]).env("SHELL", "/bin/sh"),
-    );
+    let mut script = children::tool("script");
+    script.args(["-qefc", &shell_command, "/dev/null"]).env("SHELL", "/bin/sh");
+    let mut terminal = Process::spawn(&mut script);
     terminal.output.until("-- you are ");
     terminal.say("/nick ann\n");
     terminal.output.until("-- you are now ann --");

@@ -125,7 +125,7 @@ fn socat_and_nc_and_python_have_their_echo() {
         ("python3", format!("python3 -c \"{python}\"")),
     ] {
         if is_installed(program) {
-            let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("sh runs");
+            let output = crate::harness::script(&script, &[]).output().expect("sh runs");
             assert_eq!(String::from_utf8_lossy(&output.stdout), "你好\n", "{program}: {output:?}");
         }
     }

@@ -1,16 +1,16 @@
 //! The programs that people really use.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use crate::harness::{Server, is_installed};
+use crate::harness::{Server, are_installed, tool};
 use crate::visitor::{PAGE, hello};
 
 /// What a script prints, with the server's URL as `$1`, its host and port as `$2` and `$3`; it must succeed.
 fn output(server: &Server, script: &str) -> String {
     let (host, port) = server.addresses[0].rsplit_once(':').expect("host and port");
     let url = format!("http://{host}:{port}/");
-    let mut command = Command::new("timeout");
-    command.args(["20", "sh", "-c", script, "sh", &url, host, port]).stdin(Stdio::null());
+    let mut command = tool("timeout");
+    command.args(["20", "/bin/sh", "-c", script, "sh", &url, host, port]).stdin(Stdio::null());
     let output = command.output().expect("sh runs");
     let stdout = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success(), "{script}: {stdout}{}", String::from_utf8_lossy(&output.stderr));
@@ -19,7 +19,7 @@ fn output(server: &Server, script: &str) -> String {
 
 #[test]
 fn curl_sees_the_page_and_keeps_its_connection() {
-    if !is_installed("curl") {
+    if !are_installed(&["curl", "timeout"]) {
         return;
     }
     let server = hello(&[]);
@@ -36,7 +36,7 @@ fn curl_sees_the_page_and_keeps_its_connection() {
 
 #[test]
 fn curl_is_told_what_is_refused() {
-    if !is_installed("curl") {
+    if !are_installed(&["curl", "timeout"]) {
         return;
     }
     let server = hello(&[]);
@@ -57,7 +57,7 @@ fn curl_is_told_what_is_refused() {
 
 #[test]
 fn python_asks_several_times_on_one_connection() {
-    if !is_installed("python3") {
+    if !are_installed(&["python3", "timeout"]) {
         return;
     }
     let server = hello(&[]);
@@ -76,7 +76,7 @@ for method in ["GET", "HEAD", "GET"]:
 
 #[test]
 fn nc_is_answered_whatever_it_says() {
-    if !is_installed("nc") {
+    if !are_installed(&["nc", "timeout"]) {
         return;
     }
     let server = hello(&[]);
@@ -88,7 +88,7 @@ fn nc_is_answered_whatever_it_says() {
 
 #[test]
 fn ab_counts_no_failure() {
-    if !is_installed("ab") {
+    if !are_installed(&["ab", "timeout"]) {
         return;
     }
     let server = hello(&[]);
@@ -105,7 +105,7 @@ fn ab_counts_no_failure() {
 
 #[test]
 fn wrk_counts_no_error() {
-    if !is_installed("wrk") {
+    if !are_installed(&["wrk", "timeout"]) {
         return;
     }
     let server = hello(&[]);

@@ -11,7 +11,7 @@ mod turns;
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -28,14 +28,8 @@ struct Run {
 }
 
 fn start(arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_onepoll"))
-        .arg("lab")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary starts")
+    let mut lab = harness::onepoll(&[&["lab"], arguments].concat());
+    lab.stdin(Stdio::null()).spawn().expect("the binary starts")
 }
 
 /// Reads a pipe to its end, or kills the child at the deadline.
@@ -180,8 +174,7 @@ fn a_reader_who_leaves_ends_nothing_badly() {
 fn an_output_that_takes_nothing_is_said() {
     let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
     for arguments in [&["lab"][..], &["lab", "blocking"]] {
-        let run = Command::new(env!("CARGO_BIN_EXE_onepoll"))
-            .args(arguments)
+        let run = harness::onepoll(arguments)
             .stdout(full.try_clone().expect("a descriptor"))
             .output()
             .expect("the binary runs");

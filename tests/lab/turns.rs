@@ -8,9 +8,8 @@ use rustix::process::Signal;
 use crate::harness::{self, Client, Server};
 
 fn command(address: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_onepoll"));
-    command.args(["lab", "turns", "--listen", address]).env_remove("RUST_LOG");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = harness::onepoll(&["lab", "turns", "--listen", address]);
+    command.stdin(Stdio::null());
     command
 }
 

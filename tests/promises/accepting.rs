@@ -1,9 +1,7 @@
 //! P1 to P6: newcomers, and a kernel that cannot take them.
 
-use std::process::Command;
-
 use crate::faults::{Strace, can, in_network_of, wrap};
-use crate::harness::{Client, Directory, Server, command, is_installed, raise_descriptor_limit};
+use crate::harness::{Client, Directory, Server, are_installed, command, is_installed, may_open, tool};
 
 #[test]
 fn p01_when_descriptors_run_out_members_are_served_and_accepting_goes_on_without_a_new_connect() {
@@ -130,9 +128,7 @@ fn p04_a_storm_of_newcomers_keeps_no_member_waiting() {
 
 #[test]
 fn p05_two_thousand_who_connect_at_once_are_all_greeted() {
-    let limit = raise_descriptor_limit();
-    if limit < 2500 {
-        eprintln!("skipped: {limit} descriptors are too few for 2,000 clients");
+    if !may_open(2500) {
         return;
     }
     let server = Server::start(&["--max-clients", "2200", "--quiet"]);
@@ -157,7 +153,7 @@ fn p05_the_queue_of_newcomers_is_as_long_as_the_kernel_lets_it_be() {
     let somaxconn: u64 = somaxconn.trim().parse().expect("a number");
     let server = Server::bare(&[]);
     let port = server.addresses[0].rsplit_once(':').expect("a port").1;
-    let output = Command::new("ss").args(["-ltnH", &format!("sport = :{port}")]).output().expect("ss runs");
+    let output = tool("ss").args(["-ltnH", &format!("sport = :{port}")]).output().expect("ss runs");
     let line = String::from_utf8_lossy(&output.stdout).into_owned();
     // Of a listener, `Send-Q` is the backlog.
     let backlog: u64 = line.split_whitespace().nth(2).expect("Send-Q").parse().expect("a number");
@@ -175,19 +171,19 @@ print('came')";
 
 #[test]
 fn p05_newcomers_that_the_kernel_lost_are_counted_where_the_figures_are() {
-    if !can("unshare --net true") || !is_installed("python3") || !is_installed("curl") {
+    if !are_installed(&["python3", "curl", "ip"]) || !can("unshare --net true") {
         return;
     }
     let directory = Directory::new();
     let place = directory.socket("stats");
     let mut command = command(&["--quiet", "--stats", &place]);
     let script = "ip link set lo up && echo 1 > /proc/sys/net/core/somaxconn && exec \"$@\"";
-    wrap(&mut command, &["unshare", "--net", "sh", "-c", script, "sh"]);
+    wrap(&mut command, &["unshare", "--net", "/bin/sh", "-c", script, "sh"]);
     let mut server = Server::spawn(command);
     server.console().line();
     let figure = || {
         let path = place.trim_start_matches("unix:");
-        let mut curl = Command::new("curl");
+        let mut curl = tool("curl");
         curl.args(["-sS", "--max-time", "20", "--unix-socket", path, "http://localhost/metrics"]);
         let page = String::from_utf8(curl.output().expect("it is installed").stdout).expect("text");
         let line = page.lines().find_map(|line| line.strip_prefix("onepoll_listen_overflows_total "));

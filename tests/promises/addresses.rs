@@ -2,20 +2,13 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::faults::{under_strace, until, wrap};
-use crate::harness::{Client, Directory, Server, command, is_installed, run, untimed};
-
-fn has_ipv6() -> bool {
-    let has = TcpListener::bind("[::1]:0").is_ok();
-    if !has {
-        eprintln!("skipped: this machine has no IPv6");
-    }
-    has
-}
+use crate::faults::{can, under_strace, wrap};
+use crate::harness::{
+    Client, Directory, Server, are_installed, command, has_ipv6, run, tool, until, untimed,
+};
 
 #[test]
 fn p24_a_second_bind_to_an_address_says_where_why_and_who() {
@@ -34,7 +27,8 @@ fn p24_a_second_bind_to_an_address_says_where_why_and_who() {
 
 #[test]
 fn p24_a_restart_after_kill_finds_its_port_free() {
-    let mut server = Server::bare(&[]);
+    // At an address that nobody else uses: no other test can come to have the port meanwhile.
+    let mut server = Server::bare(&["--listen", "127.0.24.1:0"]);
     let address = server.addresses[0].clone();
     let mut members: Vec<Client> = (0..5).map(|_| server.join()).collect();
     // The server's end closes first, and so is the one that the kernel remembers for a minute.
@@ -150,7 +144,7 @@ fn p28_a_unix_socket_is_never_open_to_others_not_even_while_it_is_made() {
     // It takes its time from there on, which is when a later chmod would come.
     let slow = ["-qq", "-o", "/dev/null", "-e", "trace=bind", "-e", "inject=bind:delay_exit=300000"];
     let Some(mut command) = under_strace(&slow, &["serve", "--listen", &address]) else { return };
-    wrap(&mut command, &["sh", "-c", "umask 0; exec \"$@\"", "sh"]);
+    wrap(&mut command, &["/bin/sh", "-c", "umask 0; exec \"$@\"", "sh"]);
     let watcher = std::thread::spawn(move || {
         let mut mode = 0;
         until("the socket is there", || match std::fs::metadata(&path) {
@@ -170,11 +164,11 @@ fn p28_a_unix_socket_is_never_open_to_others_not_even_while_it_is_made() {
 
 /// Only root can be somebody else.
 fn other_users_are_refused(directory: &Directory) {
-    if !rustix::process::geteuid().is_root() || !is_installed("setpriv") || !is_installed("nc") {
-        eprintln!("skipped: connecting as another user");
+    let probe = "setpriv --reuid 65534 --regid 65534 --clear-groups true";
+    if !are_installed(&["setpriv", "nc"]) || !can(probe) {
         return;
     }
-    let output = Command::new("setpriv")
+    let output = tool("setpriv")
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "nc", "-U"])
         .arg(directory.file("chat"))
         .stdin(std::process::Stdio::null())

@@ -6,8 +6,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::faults::{memory_kib, until};
-use crate::harness::{Client, Server, command, run, untimed};
+use crate::faults::memory_kib;
+use crate::harness::{Client, Server, command, run, until, untimed};
 use crate::kills::Over;
 use crate::seeds::{Random, Seed};
 

@@ -1,16 +1,15 @@
 //! P23: clocks that jump.
 
-use std::process::Command;
-
 use crate::faults::{can, wrap};
-use crate::harness::{Directory, Server, command, is_installed};
+use crate::harness::{Directory, Server, command, is_installed, tool};
 
 /// The libraries that `faketime` puts before a program's own.
+#[track_caller]
 fn faked_clock() -> Option<String> {
     if !is_installed("faketime") {
         return None;
     }
-    let output = Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output();
+    let output = tool("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output();
     Some(String::from_utf8_lossy(&output.expect("it is installed").stdout).trim().to_string())
 }
 

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Instant;
 
-use crate::faults::{memory_kib, until};
-use crate::harness::{Client, Server, raise_descriptor_limit, untimed};
+use crate::faults::memory_kib;
+use crate::harness::{Client, Server, raise_descriptor_limit, until, untimed};
 
 #[test]
 fn p38_one_command_reaches_one_person_or_room_however_many_it_names() {

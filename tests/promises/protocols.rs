@@ -1,10 +1,8 @@
 //! P43 and P44: browsers and TLS clients on the chat's port, which must not have their bytes taken for chat.
 
 use std::io::Write;
-use std::process::Command;
 
-use crate::faults::until;
-use crate::harness::{Server, is_installed};
+use crate::harness::{Server, are_installed, is_installed, tool, until};
 
 const NO_HTTP: [&str; 1] = ["-- you speak HTTP; this is a chat server --"];
 const NO_TLS: [&str; 1] = ["-- you speak TLS; connect without it --"];
@@ -82,8 +80,7 @@ fn p43_curl_is_told_that_this_is_no_web_server() {
     let mut bob = server.join_as("bob");
     let url = format!("http://{}/", server.addresses[0]);
     for form in [&["-d", BODY][..], &["-F", "a=\n/nick evil\nhello"], &["-T", "/etc/hostname"], &[]] {
-        let curl =
-            Command::new("curl").args(["-s", "--http0.9", "--max-time", "20"]).args(form).arg(&url).output();
+        let curl = tool("curl").args(["-s", "--http0.9", "--max-time", "20"]).args(form).arg(&url).output();
         let said = String::from_utf8(curl.expect("curl runs").stdout).expect("text");
         assert!(said.ends_with(&format!("{}\n", NO_HTTP[0])), "{form:?}: {said:?}");
         assert!(bob.fence().is_empty(), "{form:?}");
@@ -118,13 +115,13 @@ fn p44_a_tls_client_is_told_and_closed_and_nothing_of_it_is_said() {
 
 #[test]
 fn p44_openssl_is_told_that_there_is_no_tls() {
-    if !is_installed("openssl") {
+    if !are_installed(&["openssl", "timeout"]) {
         return;
     }
     let server = Server::bare(&[]);
     let mut ann = server.join();
     for version in ["-tls1_2", "-tls1_3"] {
-        let client = Command::new("timeout")
+        let client = tool("timeout")
             .args(["20", "openssl", "s_client", version, "-connect", &server.addresses[0]])
             .stdin(std::process::Stdio::null())
             .output()

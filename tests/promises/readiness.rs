@@ -2,8 +2,8 @@
 
 use rustix::process::Signal;
 
-use crate::faults::{Strace, speaks_within, until};
-use crate::harness::{Client, DEADLINE, Server, untimed};
+use crate::faults::{Strace, speaks_within};
+use crate::harness::{Client, DEADLINE, Server, until, untimed};
 
 #[test]
 fn p09_interrupted_system_calls_are_made_again_and_nothing_is_lost() {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::crowds::{Guest, server_at};
 use crate::faults::{Strace, can, in_network_of, memory_kib};
-use crate::harness::{BARE, Client, Server, command, is_installed, untimed};
+use crate::harness::{BARE, Client, Server, command, is_installed, tool, untimed};
 
 /// The bare lines of one who says much, to one who hears only that.
 const RAW: [&str; 9] = ["--format", "raw", "--no-echo", "--rate", "off", "--unsent", "8K", "--drain", "60"];
@@ -138,7 +138,7 @@ fn p17_a_stalled_reader_costs_the_kernel_128_kib_at_most() {
         }
         for client in &stalled {
             let port = client.tcp().local_addr().expect("connected").port();
-            let waiting = Waiting::of(Command::new("ss"), &server, &format!("dport = :{port}"));
+            let waiting = Waiting::of(tool("ss"), &server, &format!("dport = :{port}"));
             assert!(waiting.bytes >= 8 * 1024, "{waiting:?}: it does not stall");
             assert!(waiting.memory_bytes <= 128 * 1024, "{waiting:?}, lines of {line_bytes}");
         }
@@ -196,10 +196,7 @@ impl Waiting {
         let line = String::from_utf8(output.stdout).expect("text");
         let bytes = line.split_whitespace().nth(2).expect("a send queue");
         let memory = line.split(",w").nth(1).and_then(|rest| rest.split(',').next()).expect("its memory");
-        Waiting {
-            bytes: bytes.parse().expect("a number"),
-            memory_bytes: memory.parse().expect("a number"),
-        }
+        Waiting { bytes: bytes.parse().expect("a number"), memory_bytes: memory.parse().expect("a number") }
     }
 }
 

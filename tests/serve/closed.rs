@@ -27,8 +27,6 @@ fn closed(server: &mut Server, rows: usize) -> (Vec<String>, Vec<Vec<String>>) {
 #[test]
 fn the_last_closes_name_the_limit_the_value_and_what_to_change() {
     let mut server = Server::bare(&[
-        "--idle",
-        "3",
         "--max-clients",
         "2",
         "--rate",
@@ -52,28 +50,34 @@ fn the_last_closes_name_the_limit_the_value_and_what_to_change() {
     ann.say("quit");
     ann.rest();
     drop((ann, slow));
-    closed(&mut server, 3);
+    let (reasons, rows) = closed(&mut server, 3);
+    for reason in ["3  server full", "1  read too slowly", "1  quit"] {
+        assert!(reasons.iter().any(|line| line == reason), "{reason}: {reasons:?}");
+    }
+    let full = row(&rows, "server full");
+    assert_eq!((full[0].as_str(), full[4].as_str()), ("-", "3"), "those who were refused are one entry");
+    assert_eq!(full[6..], ["--max-clients", "one more than 2 clients", "raise --max-clients"]);
+    let slow = row(&rows, "read too slowly");
+    assert_eq!((slow[6].as_str(), slow[8].as_str()), ("--slow", "raise --log-bytes, or --slow skip"));
+    assert!(slow[7].ends_with(" KiB behind"), "{slow:?}");
+    let quit = row(&rows, "quit");
+    assert_eq!(quit[6..], ["-", "-", "-"]);
+    // Those of the other server are not closed for their silence, however long this takes.
+    let mut server = Server::bare(&["--idle", "3"]);
     let mut silent = server.join_as("silent");
     assert_eq!(silent.rest_lines(), ["-- you said nothing for 3 s: closing --"]);
     drop(silent);
-    let (reasons, rows) = closed(&mut server, 4);
-    for reason in ["3  server full", "1  read too slowly", "1  idle for too long", "1  quit"] {
-        assert!(reasons.iter().any(|line| line == reason), "{reason}: {reasons:?}");
-    }
-    let row = |reason: &str| {
-        rows.iter().find(|row| row[5] == reason).unwrap_or_else(|| panic!("{reason}: {rows:?}"))
-    };
-    let full = row("server full");
-    assert_eq!((full[0].as_str(), full[4].as_str()), ("-", "3"), "those who were refused are one entry");
-    assert_eq!(full[6..], ["--max-clients", "one more than 2 clients", "raise --max-clients"]);
-    let slow = row("read too slowly");
-    assert_eq!((slow[6].as_str(), slow[8].as_str()), ("--slow", "raise --log-bytes, or --slow skip"));
-    assert!(slow[7].ends_with(" KiB behind"), "{slow:?}");
-    let idle = row("idle for too long");
-    assert_eq!((idle[0].as_str(), idle[1].as_str()), ("4", "silent"));
+    let (reasons, rows) = closed(&mut server, 1);
+    assert_eq!(reasons, ["1  idle for too long"]);
+    let idle = row(&rows, "idle for too long");
+    assert_eq!((idle[0].as_str(), idle[1].as_str()), ("2", "silent"));
     assert_eq!(idle[6..], ["--idle", "silent for 3 s", "raise --idle"]);
-    let quit = row("quit");
-    assert_eq!(quit[6..], ["-", "-", "-"]);
+}
+
+/// The row of a close for this reason.
+#[track_caller]
+fn row<'a>(rows: &'a [Vec<String>], reason: &str) -> &'a [String] {
+    rows.iter().find(|row| row[5] == reason).unwrap_or_else(|| panic!("{reason}: {rows:?}"))
 }
 
 /// Somebody who asks for more than its socket takes, and does not read.

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 
 use rustix::process::Signal;
 
-use crate::harness::{Client, Directory, Server, shell, untimed};
+use crate::harness::{Client, Directory, Server, need, script, shell, untimed};
 
 const CLOSING: &str = "-- the server is closing --";
 
@@ -184,4 +184,34 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     server.signal(Signal::TERM);
     assert_eq!(ann.rest_lines(), [CLOSING]);
     assert_eq!(server.exit_code(), 0);
+}
+
+#[test]
+fn a_test_of_signals_holds_where_the_tests_were_started_to_ignore_them() {
+    let probe = "env --default-signal=INT env";
+    let can_restore = script(probe, &[]).output().is_ok_and(|output| output.status.success());
+    if !need(can_restore, "there is no `env` that restores ignored signals", probe) {
+        return;
+    }
+    let tests = std::env::current_exe().expect("this program has a path").display().to_string();
+    let arguments = [&*tests, "--exact", "ends::a_signal_tells_everyone_and_ends_well"];
+    let mut ignoring = script("trap '' HUP INT QUIT; exec \"$@\"", &arguments);
+    let output = ignoring.stdin(std::process::Stdio::null()).output().expect("it is there");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn a_client_that_is_gone_is_so_at_once_whoever_has_a_copy_of_its_socket() {
+    // As a program has that another test starts, until it is that program.
+    let mut server = Server::bare(&[]);
+    for how in ["end of input", "connection reset"] {
+        let client = server.join();
+        let _copy = client.tcp().try_clone().expect("a second handle");
+        if how == "end of input" {
+            drop(client)
+        } else {
+            client.reset()
+        }
+        server.log().until(&format!(" left: {how}"));
+    }
 }

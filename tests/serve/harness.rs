@@ -12,13 +12,19 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 
+#[path = "children.rs"]
+mod children;
+#[path = "needs.rs"]
+mod needs;
 #[path = "streams.rs"]
 mod streams;
 
+pub use children::*;
+pub use needs::*;
 pub use streams::{DEADLINE, Lines, Stream, wait_readable};
 
 /// No join and leave notices and no history: only what a test itself causes.
@@ -39,9 +45,9 @@ pub struct Server {
 
 /// `onepoll` with these arguments, all piped.
 pub fn onepoll(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_onepoll"));
+    let mut command = program(env!("CARGO_BIN_EXE_onepoll"));
     command.args(arguments);
-    prepare(command)
+    command
 }
 
 /// `onepoll serve` with these arguments, on a free port where they name no address, all piped.
@@ -52,16 +58,7 @@ pub fn command(arguments: &[&str]) -> Command {
 
 /// The same, started by a shell script that ends in `exec "$@"`.
 pub fn shell(script: &str, arguments: &[&str]) -> Command {
-    let inner = command(arguments);
-    let mut command = Command::new("sh");
-    command.args(["-c", script, "sh"]).arg(inner.get_program()).args(inner.get_args());
-    prepare(command)
-}
-
-fn prepare(mut command: Command) -> Command {
-    command.env_remove("RUST_LOG").env("RUST_BACKTRACE", "1");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
+    shelled(script, &command(arguments))
 }
 
 impl Server {
@@ -126,7 +123,12 @@ impl Server {
         Pid::from_child(&self.child)
     }
 
+    #[track_caller]
     pub fn signal(&self, signal: Signal) {
+        assert!(
+            !children::is_left_ignored(signal.as_raw()),
+            "{signal:?} is ignored as the tests were started so, and there is no `env --default-signal` to restore it"
+        );
         rustix::process::kill_process(self.pid(), signal).expect("the server is there to be signalled");
     }
 
@@ -273,6 +275,24 @@ impl Drop for Server {
     }
 }
 
+/// The command in a mount namespace of its own, where a disk of this size stands at `folder`; `None` where that
+/// cannot be, which is reported.
+#[track_caller]
+pub fn on_a_disk_of(size: &str, folder: &Path, command: &Command) -> Option<Command> {
+    let unshare = if rustix::process::geteuid().is_root() { "unshare -m" } else { "unshare -r -m" };
+    let mount = format!("mount -t tmpfs -o size={size} none");
+    let probe = format!("{unshare} {mount} /mnt");
+    let is_met = script(&probe, &[]).status().is_ok_and(|status| status.success());
+    if !are_installed(&["unshare", "mount"])
+        || !need(is_met, "no disk of its own can be mounted here", &probe)
+    {
+        return None;
+    }
+    let script = format!("{mount} '{}'; exec \"$@\"", folder.display());
+    let by: Vec<&str> = unshare.split(' ').chain(["/bin/sh", "-c", &script, "sh"]).collect();
+    Some(wrapped(&by, command))
+}
+
 /// Runs the binary until it ends by itself; returns its exit code, standard output and error.
 pub fn run(mut command: Command) -> (i32, String, String) {
     command.stdin(Stdio::null());
@@ -297,6 +317,14 @@ pub struct Client {
     /// What the server calls it, once it was greeted.
     pub name: String,
     fences: u32,
+}
+
+/// Ends the connection at once. Another test may be starting a program at that moment, which has a copy of every
+/// descriptor of this process until it is that program: closing ours alone would end nothing before then.
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = socket2::SockRef::from(&self.lines.source).shutdown(std::net::Shutdown::Write);
+    }
 }
 
 impl std::ops::Deref for Client {
@@ -408,8 +436,8 @@ impl Client {
 
     /// Closes with a reset instead of an end.
     pub fn reset(self) {
-        let socket = socket2::SockRef::from(&self.lines.source);
-        socket.set_linger(Some(Duration::ZERO)).expect("TCP can linger");
+        // Linux resets a connection that its socket is to have no more.
+        rustix::net::connect_unspec(self.tcp()).expect("TCP can be disconnected");
     }
 
     pub fn tcp(&self) -> &TcpStream {
@@ -417,6 +445,15 @@ impl Client {
             Stream::Tcp(stream) => stream,
             Stream::Unix(_) => panic!("a TCP client"),
         }
+    }
+}
+
+/// Until `is_so`, which is asked again and again; fails at the deadline.
+#[track_caller]
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it never came to be: {what}");
     }
 }
 
@@ -431,6 +468,14 @@ pub fn untimed(line: &str) -> String {
         });
     assert!(is_timed, "no timestamp: {line:?}");
     line[FORM.len()..].to_string()
+}
+
+/// An address at which nobody listens, for as long as the socket is held: it is bound, so that nobody else can be.
+pub fn nobodys_address() -> (socket2::Socket, String) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+    let address = socket.local_addr().expect("bound").as_socket().expect("of TCP").to_string();
+    (socket, address)
 }
 
 /// A directory of this test's own, removed when it ends.
@@ -461,34 +506,14 @@ impl Drop for Directory {
     }
 }
 
-/// Whether a program is installed; says so where it is not.
-pub fn is_installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_there =
-        std::env::split_paths(&path).any(|directory| Path::new(&directory).join(program).is_file());
-    if !is_there {
-        eprintln!("skipped: {program} is not installed");
-    }
-    is_there
-}
-
 /// A command that `/bin/sh` runs on a terminal of its own, by `script`, where that is installed. Without `exec`
 /// in it, the shell stays between and takes a control-C for itself, too.
+#[track_caller]
 pub fn on_a_terminal(shell_command: &str) -> Option<Command> {
     if !is_installed("script") {
         return None;
     }
-    let mut command = Command::new("script");
+    let mut command = tool("script");
     command.args(["-qefc", shell_command, "/dev/null"]).env("SHELL", "/bin/sh");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Some(command)
-}
-
-/// Lets this process open as many descriptors as it may; returns how many.
-pub fn raise_descriptor_limit() -> u64 {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    let _ = setrlimit(Resource::Nofile, limit);
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

@@ -1,6 +1,6 @@
 //! How bytes become lines, and what others see of them.
 
-use crate::harness::{Server, untimed};
+use crate::harness::{Server, until, untimed};
 
 const CHINESE: &str = "你好，世界 🎉 e\u{301}";
 
@@ -169,16 +169,10 @@ fn telnet_options_are_refused_and_never_shown() {
 
 #[test]
 fn raw_passes_bytes_through_and_says_nothing_itself() {
-    let server = Server::start(&["--format", "raw"]);
+    let mut server = Server::start(&["--format", "raw"]);
     let (mut ann, mut bob) = (server.connect(), server.connect());
-    // Both are members once each has seen something of the other.
-    for synced in ["a", "b"] {
-        ann.say(synced);
-    }
-    while bob.line() != "b" {}
-    for _ in 0..2 {
-        ann.line();
-    }
+    // Nobody tells them that they are in.
+    until("both are members", || server.answer("clients").last().is_some_and(|last| last == "2 clients"));
     let bytes: Vec<u8> = (0..=255).filter(|byte| !b"\r\n".contains(byte)).collect();
     ann.send([&bytes[..], b"\n/nick ann\n//x\nGET / HTTP/1.1\n\n\ra\r\n"].concat());
     for member in [&mut ann, &mut bob] {

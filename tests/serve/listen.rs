@@ -1,19 +1,10 @@
 //! Where it listens, and why not.
 
-use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 
 use rustix::process::Signal;
 
-use crate::harness::{BARE, Client, Directory, Server, command, run, untimed};
-
-fn has_ipv6() -> bool {
-    let has = TcpListener::bind("[::1]:0").is_ok();
-    if !has {
-        eprintln!("skipped: this machine has no IPv6");
-    }
-    has
-}
+use crate::harness::{BARE, Client, Directory, Server, command, has_ipv6, onepoll, run, untimed};
 
 #[test]
 fn the_first_line_names_the_address_really_bound() {
@@ -108,9 +99,7 @@ fn a_unix_member_may_come_and_go_like_any_other() {
 #[test]
 fn help_and_version_are_no_errors() {
     for arguments in [&["--help"][..], &["--version"], &["serve", "--help"]] {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_onepoll"));
-        command.args(arguments).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-        let (code, stdout, stderr) = run(command);
+        let (code, stdout, stderr) = run(onepoll(arguments));
         assert_eq!(code, 0, "{arguments:?}");
         assert!(stdout.contains("onepoll") && stderr.is_empty(), "{arguments:?}");
     }

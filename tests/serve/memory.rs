@@ -29,6 +29,12 @@ fn ceiling(page: &str) -> (u64, u64) {
     panic!("no ceiling in {table}");
 }
 
+/// What one more client would add to the ceiling, in bytes, as the page rounds it.
+fn one_more_client(page: &str) -> u64 {
+    let kib = page.split("one more client is ").nth(1).and_then(|rest| rest.split(" KiB").next());
+    (kib.expect("its size").parse::<f64>().expect("a number") * 1024.0) as u64
+}
+
 #[test]
 fn every_limit_is_shown_with_its_value_its_unit_and_who_set_it() {
     let page = page(&[
@@ -165,7 +171,9 @@ fn a_number_of_bytes_becomes_a_number_of_clients() {
         let (ceiling, _) = ceiling(&page);
         assert!(ceiling <= bytes, "{memory}: {ceiling}");
         let clients = row(&page, "clients");
-        assert_eq!(clients[3], "max-memory");
+        // Where few descriptors are allowed, they are the lesser limit: the next client would have fitted.
+        let source = if bytes - ceiling < one_more_client(&page) { "max-memory" } else { "descriptors" };
+        assert_eq!(clients[3], source, "{page}");
         assert!(page.ends_with(&format!("room for about {} clients\n", clients[1])), "{page}");
     }
 }
@@ -203,7 +211,7 @@ fn memory_that_cannot_hold_what_was_asked_for_is_a_usage_error() {
             &["--max-memory", "1M"][..],
             "--max-memory 1.0 MiB: too little: 1 client in 1 room can come to hold",
         ),
-        (&["--max-memory", "32M", "--max-clients", "10000"], "ask for less with --max-clients"),
+        (&["--max-memory", "24M", "--max-clients", "500"], "ask for less with --max-clients"),
         (&["--max-memory", "32M", "--log-bytes", "64M"], "ask for less with --log-bytes"),
         (&["--max-memory", "all"], "--max-memory"),
         (&["--private-bytes", "10"], "--private-bytes 10: 1024 to"),

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, DEADLINE, Server, untimed};
+use crate::harness::{Client, DEADLINE, Server, until, untimed};
 
 /// A small log and small socket buffers, so that a stalled reader is behind soon.
 const TIGHT: [&str; 6] = ["--rate", "off", "--log-bytes", "64K", "--unsent", "8K"];
@@ -112,15 +112,22 @@ fn what_was_missed_in_another_room_names_the_room() {
     assert!(gap.ends_with(" messages in kitchen --"), "{gap}");
 }
 
+/// How many lines the server has read until now.
+fn lines_received(server: &mut Server) -> u64 {
+    let stats = server.answer("stats");
+    let received = stats.iter().find_map(|line| line.strip_prefix("received")?.split_whitespace().next());
+    received.expect("a row").parse().expect("a number")
+}
+
 #[test]
 fn replies_to_a_stalled_reader_keep_their_place_behind_the_gap() {
-    let server = Server::bare(&TIGHT);
+    let mut server = Server::bare(&TIGHT);
     let mut ann = server.join_as("ann");
     let mut stalled = server.join_with_little_room();
     talk(&mut ann, 0, SENT);
+    let before = lines_received(&mut server);
     stalled.say("/ping now");
-    // The server has read the question before it reads what comes next from ann.
-    ann.fence();
+    until("the question is read", || lines_received(&mut server) > before);
     talk(&mut ann, SENT, SENT + 10);
     let lines = stalled.until(&text(SENT + 9));
     let pong = lines.iter().position(|line| line == "-- pong now --").expect("an answer");

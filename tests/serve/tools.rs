@@ -1,8 +1,8 @@
 //! The programs that people really use: nc, ncat, telnet, socat, python.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
-use crate::harness::{Client, Directory, Lines, Server, is_installed, untimed};
+use crate::harness::{Client, Directory, Lines, Server, is_installed, tool, untimed};
 
 /// A program in a shell, with the server's host and port as `$1` and `$2`.
 struct Tool {
@@ -13,10 +13,8 @@ struct Tool {
 impl Tool {
     fn start(script: &str, server: &Server) -> Self {
         let (host, port) = server.addresses[0].rsplit_once(':').expect("host and port");
-        let mut command = Command::new("sh");
-        command.args(["-c", script, "sh", host, port]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("sh is installed");
+        let mut command = crate::harness::script(script, &[host, port]);
+        let mut child = command.stderr(Stdio::null()).spawn().expect("sh is installed");
         let output = Lines::new(child.stdout.take().expect("piped"));
         Tool { child, output }
     }
@@ -147,7 +145,21 @@ finally:
     server.wait()
 "#;
     let server = env!("CARGO_BIN_EXE_onepoll");
-    let output = std::process::Command::new("python3").args(["-c", script, server]).output();
+    let output = tool("python3").args(["-c", script, server]).output();
     let output = output.expect("python3 runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_test_that_passes_without_its_tool_is_reported_as_not_run() {
+    let directory = Directory::new();
+    let test = "tools::socat_speaks_to_the_unix_socket";
+    let mut tests = std::process::Command::new(std::env::current_exe().expect("this program has a path"));
+    tests.args(["--exact", test]).env("PATH", "/nowhere").env("ONEPOLL_NOT_RUN", directory.file("report"));
+    let output = tests.output().expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(errors, format!("not run: serve::{test}: socat is not installed\n"));
+    let report = std::fs::read_to_string(directory.file("report")).expect("it was written");
+    assert_eq!(report, format!("serve::{test}\tsocat is not installed\tcommand -v socat\n"));
 }

@@ -66,7 +66,6 @@ fn a_scraper_that_never_stops_asking_does_not_stop_the_chat() {
     let watched = watched(&BARE);
     let (mut ann, mut bob) = (watched.server.join(), watched.server.join());
     for number in 0..200 {
-        // Both in one turn, and one more who waits.
         let asking: Vec<Client> = (0..3)
             .map(|_| {
                 let mut client = Client::connect(&watched.address);
@@ -76,10 +75,12 @@ fn a_scraper_that_never_stops_asking_does_not_stop_the_chat() {
             .collect();
         ann.echo(&format!("number {number}"));
         bob.expect(&format!("number {number}"));
+        // A place is free again once the server has seen the end of who had it; until then the next is told so.
         for mut client in asking {
-            assert_eq!(answer_to(&mut client).status, 200);
+            assert!([200, 503].contains(&answer_to(&mut client).status));
         }
     }
+    watched.expect("connections_accepted_total", 2.0);
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! Requests and answers.
 
-use std::process::Command;
-
-use crate::harness::{BARE, Directory, is_installed, run};
+use crate::harness::{BARE, Directory, is_installed, run, tool};
 use crate::reader::{answer_to, ask, get, parse, watched, watched_at};
 
 use crate::harness::Client;
@@ -63,7 +61,7 @@ def flat(name, value):
         print(name, value + 0)
 for name, value in json.loads(sys.argv[1], object_pairs_hook=pairs).items(): flat(name, value)
 ";
-    let mut python = Command::new("python3");
+    let mut python = tool("python3");
     python.args(["-c", script, &json]);
     python.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let (code, out, error) = run(python);
@@ -150,7 +148,7 @@ fn curl_reads_both_pages_over_both_kinds_of_sockets() {
         for (path, begin) in
             [("metrics", "# HELP onepoll_build_info "), ("stats", "{\n\"onepoll_build_info\"")]
         {
-            let mut curl = Command::new("curl");
+            let mut curl = tool("curl");
             curl.args(["-sS", "--fail", "--max-time", "20"]);
             match watched.address.strip_prefix("unix:") {
                 Some(file) => curl.args(["--unix-socket", file, &format!("http://localhost/{path}")]),

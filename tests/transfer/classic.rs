@@ -2,9 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::process::Command;
 
-use crate::harness::{Directory, is_installed};
+use crate::harness::{Directory, is_installed, tool};
 use crate::peers::{Answer, Inbox, answer, classic, content, done, framed, put, send};
 
 #[test]
@@ -66,7 +65,7 @@ with socket.create_connection((address[0], int(address[1])), 20) as server:
     let server = inbox.receive(&[]);
     let content = content(3_000_000);
     let path = put(&directory, "文件 1.bin", &content);
-    let output = Command::new("python3").args(["-c", script, &path, &server.addresses[0]]).output();
+    let output = tool("python3").args(["-c", script, &path, &server.addresses[0]]).output();
     let output = output.expect("python3 runs");
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
@@ -106,7 +105,7 @@ for _ in range(3):
     let content = content(300_000);
     let path = put(&directory, "a.bin", &content);
     let received = directory.file("received");
-    let mut command = Command::new("python3");
+    let mut command = tool("python3");
     command.args(["-c", script]).arg(&received).stdout(std::process::Stdio::piped());
     command.stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let mut python = crate::harness::Server::spawn(command);

@@ -1,8 +1,6 @@
 //! What people see meanwhile: lines, bars, or nothing; and that nobody waits for those who watch.
 
-use std::process::Command;
-
-use crate::harness::{Directory, is_installed};
+use crate::harness::{Directory, is_installed, tool};
 use crate::peers::{Inbox, assert_well, content, failure_of, framed, put, send};
 
 #[test]
@@ -31,7 +29,8 @@ fn quiet_ones_say_only_what_fails() {
     let (code, said) = send(&["-q", &path, &server.addresses[0]]);
     assert_eq!((code, said.as_str()), (0, ""));
     failure_of(&server, &framed("[]"));
-    server.log().expect("onepoll: receive: 127.0.0.1:");
+    // On a busy machine the log tells of slow turns, too.
+    server.log().until("onepoll: receive: 127.0.0.1:");
     let (code, said) = send(&["-q", "/does/not/exist", &server.addresses[0]]);
     assert_eq!((code, said.as_str()), (1, "onepoll: send: /does/not/exist: no such file or directory\n"));
 }
@@ -78,7 +77,7 @@ finally:
     receiver.wait()
 "#;
     let binary = env!("CARGO_BIN_EXE_onepoll");
-    let output = Command::new("python3")
+    let output = tool("python3")
         .args(["-c", script, binary])
         .arg(inbox.path())
         .arg(is_read.to_string())

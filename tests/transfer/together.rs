@@ -1,9 +1,8 @@
 //! `onepoll send` and `onepoll receive` with each other: flags, conflicts, exit codes.
 
 use std::fs;
-use std::process::Command;
 
-use crate::harness::{Directory, onepoll, run};
+use crate::harness::{Directory, is_installed, need, nobodys_address, onepoll, run, tool};
 use crate::peers::{Inbox, assert_well, checked, content, done, failure, framed, put, send};
 
 #[test]
@@ -148,9 +147,7 @@ fn a_file_that_fails_does_not_keep_the_others_back() {
 fn exit_codes_tell_what_kind_of_failure_it_was() {
     let directory = Directory::new();
     let path = put(&directory, "a", b"hello");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("an address").to_string();
-    drop(listener);
+    let (_held, address) = nobodys_address();
     let (code, said) = send(&[&path, &address]);
     assert_eq!(code, 4);
     assert!(said.contains("connection refused; is the receiver running? (onepoll receive)"), "{said}");
@@ -187,8 +184,9 @@ fn a_receiver_that_stalls_is_given_up() {
 
 #[test]
 fn a_file_of_the_kernel_that_has_no_size_is_not_sent_as_an_empty_one() {
-    if fs::metadata("/proc/self/status").map_or(true, |metadata| metadata.len() > 0) {
-        eprintln!("skipped: /proc has no files without a size here");
+    let is_met = fs::metadata("/proc/self/status").is_ok_and(|metadata| metadata.len() == 0);
+    if !need(is_met, "/proc has no files without a size here", "[ \"$(stat -c %s /proc/self/status)\" = 0 ]")
+    {
         return;
     }
     let inbox = Inbox::new();
@@ -251,7 +249,7 @@ fn help_tells_what_it_teaches() {
 
 #[test]
 fn socat_can_send_a_file_by_hand() {
-    if !crate::harness::is_installed("socat") {
+    if !is_installed("socat") {
         return;
     }
     let (inbox, directory) = (Inbox::new(), Directory::new());
@@ -261,7 +259,7 @@ fn socat_can_send_a_file_by_hand() {
         "stream",
         &[framed(r#"{"filename": "a", "filesize": 5}"#), b"hello".to_vec()].concat(),
     );
-    let output = Command::new("socat")
+    let output = tool("socat")
         .args(["-t", "20", &format!("OPEN:{stream}!!STDOUT"), &format!("TCP:{}", server.addresses[0])])
         .output()
         .expect("socat runs");
