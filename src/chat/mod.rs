@@ -2,11 +2,11 @@
 //!
 //! In reading order: [`log`] and [`room`] are the idea, [`rolls`] is who came and went, [`session`] is what a
 //! connection costs and [`outbox`] what waits for it, [`config`] is what an operator can choose, [`render`] what
-//! text looks like, [`names`] who may be called what, [`guests`] what those without a name are called, [`arrivals`] who came lately, [`limit`] what can be met,
-//! [`closes`] whom it ended, [`memory`] what follows from it all. The engine itself is split by direction:
-//! `input` (lines in, back-pressure), `rooms` (joining, leaving, posting), `output` (who is written what next),
-//! `commands` and `console` (what people and the operator can ask for). This file holds the state that they
-//! share and the dispatch.
+//! text looks like, [`names`] who may be called what, [`guests`] what those without a name are called, [`arrivals`]
+//! who came lately, [`limit`] what can be met, [`closes`] whom it ended, [`memory`] what follows from it all. The
+//! engine itself is split by direction: `input` (lines in, back-pressure), `rooms` (joining, leaving, posting),
+//! `announcing` (who is told of), `output` (who is written what next), `commands` and `console` (what people and
+//! the operator can ask for). This file holds the state that they share and the dispatch.
 
 pub mod arrivals;
 pub mod closes;
@@ -23,6 +23,7 @@ pub mod room;
 pub mod room_id;
 pub mod session;
 
+mod announcing;
 #[cfg(any(test, feature = "simulation"))]
 mod check;
 mod commands;

@@ -15,7 +15,7 @@ use super::log::Kind;
 use super::outbox::{Skip, Span};
 use super::render::{self, Message};
 use super::rolls::Rolls;
-use super::room::{Announcement, Flush, Room, SHRINK_AFTER};
+use super::room::{Flush, Room, SHRINK_AFTER};
 use super::room_id::RoomId;
 use super::session::{Extras, Membership, Pause};
 use super::{Chat, FIRST_ROOM, RoomTimers, Timer};
@@ -54,40 +54,6 @@ impl Chat {
         self.make_ready(id);
     }
 
-    /// Makes who only listened so far a member of its rooms that the others see.
-    pub(super) fn arrive(&mut self, id: ConnectionId) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        if std::mem::replace(&mut session.is_present, true) {
-            return;
-        }
-        #[cfg(any(test, feature = "simulation"))]
-        self.hint(super::Hint::Arrived(id));
-        let Some(session) = self.sessions.get(id) else { return };
-        let rooms: Vec<RoomId> = session.memberships().map(|membership| membership.room).collect();
-        for room_id in rooms {
-            if let Some(room) = self.rooms.get_mut(room_id.index()) {
-                room.listeners -= 1;
-                self.announce_joining(id, room_id);
-            }
-        }
-    }
-
-    /// Has a room told that the session joined, where joins are told.
-    fn announce_joining(&mut self, id: ConnectionId, room_id: RoomId) {
-        let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        let readers = room.readers();
-        if self.config.announces_to(readers) {
-            room.rolls.join(id, &session);
-            if let Some(membership) = session.membership_mut(room_id) {
-                membership.is_told = true;
-            }
-            self.announce_soon(room_id);
-        } else if self.config.notices && readers > self.config.notice_members_max {
-            self.counters.limits_met.count(Limit::NoticeMembers);
-        }
-    }
-
     /// The same for who asked for it, who may have left the room a moment ago: that is said first.
     pub(super) fn enter_by_choice(&mut self, id: ConnectionId, room_id: RoomId) {
         // Where announcements wait, only those left who are gone: others wait to leave.
@@ -96,9 +62,7 @@ impl Chat {
             && !room.is_behind_with_announcements()
             && !sabotaged!(MergeRolls)
         {
-            self.close_rolls(room_id);
-            #[cfg(any(test, feature = "simulation"))]
-            self.hint_of(room_id, super::Hint::Rolled);
+            self.end_rolls(room_id);
         }
         self.enter(id, room_id);
     }
@@ -239,7 +203,7 @@ impl Chat {
     }
 
     /// Leaves a part of the log out of what the session is sent.
-    fn skip(&mut self, id: ConnectionId, skip: Skip) {
+    pub(super) fn skip(&mut self, id: ConnectionId, skip: Skip) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let skips = &mut session.extras_mut().skips;
         let has_many = skips.len() >= limits::SKIPPED_SPANS_MAX;
@@ -258,7 +222,7 @@ impl Chat {
     }
 
     /// Something was appended: everyone who follows is to be written to.
-    fn flush_room(&mut self, now: Now, room_id: RoomId) {
+    pub(super) fn flush_room(&mut self, now: Now, room_id: RoomId) {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
         if room.flush == Flush::Idle {
             if self.config.coalesce.is_zero() {
@@ -361,123 +325,6 @@ impl Chat {
         }
     }
 
-    /// Says what is to be said at the end of the turn: who joined, who left, in one line each.
-    pub(super) fn announce(&mut self, now: Now) {
-        let mut rooms = std::mem::take(&mut self.announcing);
-        rooms.sort_unstable();
-        for room_id in rooms {
-            let Some(room) = self.rooms.get_mut(room_id.index()) else { continue };
-            room.is_announcing = false;
-            if !self.announce_in(now, room_id) {
-                self.announce_soon(room_id);
-            }
-        }
-    }
-
-    /// Has the room's announcements made at the end of the turn.
-    fn announce_soon(&mut self, room_id: RoomId) {
-        if let Some(room) = self.rooms.get_mut(room_id.index())
-            && !std::mem::replace(&mut room.is_announcing, true)
-        {
-            self.announcing.push(room_id);
-        }
-    }
-
-    /// Appends what a room is about to announce, in the order in which it happened. False: the log has no space
-    /// for all of it yet.
-    fn announce_in(&mut self, now: Now, room_id: RoomId) -> bool {
-        loop {
-            let Some(room) = self.rooms.get_mut(room_id.index()) else { return true };
-            let Some(announcement) = room.announcements.pop_front() else {
-                if room.rolls.is_empty() {
-                    return true;
-                }
-                // Only now: while others wait for space, those who join and leave share a line.
-                self.close_rolls(room_id);
-                #[cfg(any(test, feature = "simulation"))]
-                self.hint_of(room_id, super::Hint::Rolled);
-                continue;
-            };
-            if !room.has_space(announcement.text.len(), false, &self.sessions) {
-                room.announcements.push_front(announcement);
-                self.begin_walk(room_id);
-                return false;
-            }
-            #[cfg(any(test, feature = "simulation"))]
-            self.hint_of(room_id, |room| super::Hint::Announced(room, announcement.text.as_bytes().into()));
-            let Some(room) = self.rooms.get_mut(room_id.index()) else { return true };
-            let from = room.log.end().offset;
-            room.append(announcement.kind, &[announcement.text.as_bytes()]);
-            let to = room.log.end().offset;
-            self.counters.records += 1;
-            if let Some(id) = announcement.except
-                && self.sessions.get(id).is_some_and(|session| session.membership(room_id).is_some())
-            {
-                self.skip(id, Skip { room: room_id, from, to, messages: 0 });
-            }
-            self.flush_room(now, room_id);
-        }
-    }
-
-    /// The place of a reply that is caused now: behind all that the session's current room said, and behind who
-    /// came and went before. `None`: it is in no room.
-    pub(super) fn place_of_reply(&mut self, id: ConnectionId) -> Option<(RoomId, u64)> {
-        let session = self.sessions.get(id)?;
-        let room_id = session.current.as_ref()?.room;
-        let room = self.rooms.get(room_id.index())?;
-        if !room.rolls.is_empty()
-            && !session.is_console()
-            && !room.is_behind_with_announcements()
-            && !sabotaged!(ReplyBeforeNotices)
-        {
-            self.close_rolls(room_id);
-            #[cfg(any(test, feature = "simulation"))]
-            self.hint_of(room_id, super::Hint::Rolled);
-        }
-        self.place_behind_announcements(id)
-    }
-
-    /// The place behind all that the session's current room said, and waits to be announced there.
-    pub(super) fn place_behind_announcements(&self, id: ConnectionId) -> Option<(RoomId, u64)> {
-        let room_id = self.sessions.get(id)?.current.as_ref()?.room;
-        let room = self.rooms.get(room_id.index())?;
-        let announced: usize = room.announcements.iter().map(|waiting| waiting.text.len()).sum();
-        Some((room_id, room.log.end().offset + announced as u64))
-    }
-
-    /// Makes who would have something announced in its rooms wait, where one is behind with that.
-    pub(super) fn wait_to_announce(&mut self, id: ConnectionId) -> Flow {
-        let Some(session) = self.sessions.get(id) else { return Flow::Done };
-        let rooms: Vec<RoomId> = session.memberships().map(|membership| membership.room).collect();
-        self.wait_for_announcements(id, rooms)
-    }
-
-    /// The same in all rooms.
-    pub(super) fn wait_to_announce_everywhere(&mut self, id: ConnectionId) -> Flow {
-        let rooms: Vec<RoomId> = self.rooms.iter().map(|(_, room)| room.id).collect();
-        self.wait_for_announcements(id, rooms)
-    }
-
-    /// The same in these rooms.
-    pub(super) fn wait_for_announcements(&mut self, id: ConnectionId, rooms: Vec<RoomId>) -> Flow {
-        for room_id in rooms {
-            if self.rooms.get(room_id.index()).is_some_and(Room::is_behind_with_announcements) {
-                return self.wait_for_room(id, room_id);
-            }
-        }
-        Flow::Done
-    }
-
-    /// The session's line waits until the room's log has space for what is to be announced before it.
-    fn wait_for_room(&mut self, id: ConnectionId, room_id: RoomId) -> Flow {
-        let Some(room) = self.rooms.get_mut(room_id.index()) else { return Flow::Done };
-        let Some(session) = self.sessions.get_mut(id) else { return Flow::Done };
-        session.pause = Pause::Room;
-        room.waiting.push(id);
-        self.counters.limits_met.count(Limit::LogSpace);
-        Flow::Wait
-    }
-
     /// Sets a deadline for a room, where none of its kind is set.
     fn set_room_timer(&mut self, at: Moment, room_id: RoomId, timer: Timer) {
         let slot = room_id.index();
@@ -488,31 +335,6 @@ impl Chat {
             && !std::mem::replace(is_set, true)
         {
             self.deadlines.set(at, timer);
-        }
-    }
-
-    /// Turns who joined and who left so far into announcements, so that what comes next comes after.
-    fn close_rolls(&mut self, room_id: RoomId) {
-        let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
-        let is_told = !self.is_stopping && room.readers() > 0;
-        let place = if room_id == self.first_room { String::new() } else { format!(" {}", room.name) };
-        for (roll, verb) in std::mem::take(&mut room.rolls).in_order() {
-            if is_told {
-                room.announcements.push_back(Announcement {
-                    kind: Kind::Notice,
-                    text: format!("-- {} {verb}{place} --\n", roll.sentence()),
-                    except: roll.only(),
-                });
-            }
-        }
-    }
-
-    /// Has something said in a room at the end of the turn, after who joined and left so far.
-    pub(super) fn announce_later(&mut self, room_id: RoomId, announcement: Announcement) {
-        self.close_rolls(room_id);
-        if let Some(room) = self.rooms.get_mut(room_id.index()) {
-            room.announcements.push_back(announcement);
-            self.announce_soon(room_id);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The engine driven by hand through its promises.
 
+mod announcing;
 mod bounds;
 mod regressions;
 mod world;
@@ -53,18 +54,6 @@ fn replies_stand_where_they_were_caused_for_one_who_leaves_too() {
 }
 
 #[test]
-fn a_new_name_stands_before_the_next_line() {
-    let mut world = World::new(Config { format: Format::Line, ..quiet() });
-    let (ann, bob) = (world.connect(), world.connect());
-    world.take(bob);
-    world.send(ann, "one\n/nick ann\ntwo\n/nick anna\nthree\n");
-    world.settle();
-    let heard = world.take(bob);
-    let heard: Vec<&str> = heard.lines().map(|line| &line[20..]).collect();
-    assert_eq!(heard, ["unix#1: one", "ann: two", "anna: three"]);
-}
-
-#[test]
 fn the_last_line_counts_without_an_end() {
     let mut world = World::new(quiet());
     let (ann, bob) = (world.connect(), world.connect());
@@ -75,85 +64,6 @@ fn the_last_line_counts_without_an_end() {
     assert!(world.take(ann).ends_with("ack last words\n"));
     assert_eq!(world.take(bob), "ack last words\n");
     assert_eq!(world.chat.clients(), 1);
-}
-
-/// So many connect, and take names in one turn.
-fn come_together(world: &mut World, newcomers: usize) -> Vec<ConnectionId> {
-    let crowd: Vec<ConnectionId> = (0..newcomers).map(|_| world.connect()).collect();
-    for (n, id) in crowd.iter().enumerate() {
-        world.send(*id, &format!("/nick p{n}\n"));
-    }
-    world.settle();
-    crowd
-}
-
-#[test]
-fn joins_of_one_turn_are_one_line_and_so_are_leaves() {
-    let mut world = World::new(Config { rate: None, ..Config::default() });
-    let ann = world.connect();
-    world.take(ann);
-    let crowd = come_together(&mut world, 5);
-    assert_eq!(world.take(ann), "-- p0, p1 and 3 others joined --\n");
-    for id in crowd {
-        world.send(id, "quit\n");
-    }
-    world.settle();
-    assert_eq!(world.take(ann), "-- p0, p1 and 3 others left --\n");
-    for (newcomers, told) in [(2, "p0 and p1"), (3, "p0, p1 and p2")] {
-        let crowd = come_together(&mut world, newcomers);
-        assert_eq!(world.take(ann), format!("-- {told} joined --\n"));
-        crowd.iter().for_each(|id| world.send(*id, "quit\n"));
-        world.settle();
-        world.take(ann);
-    }
-}
-
-#[test]
-fn who_joined_untold_leaves_untold_and_who_joined_told_leaves_told() {
-    let mut world = World::new(Config { notice_members_max: 4, rate: None, ..Config::default() });
-    let ann = world.connect();
-    world.take(ann);
-    let crowd = come_together(&mut world, 5);
-    assert_eq!(world.take(ann), "", "with those who only listen, the room is too large");
-    for id in &crowd[2..] {
-        world.send(*id, "quit\n");
-    }
-    world.settle();
-    assert_eq!(world.take(ann), "");
-    let dora = world.connect();
-    world.send(dora, "/nick dora\n");
-    let more = come_together(&mut world, 3);
-    world.send(dora, "/nick eve\n");
-    world.settle();
-    assert_eq!(world.take(ann), "-- dora joined --\n-- dora is now eve --\n");
-    world.send(more[0], "/nick fay\n");
-    world.send(dora, "quit\n");
-    world.send(crowd[0], "quit\n");
-    world.settle();
-    assert_eq!(world.take(ann), "-- eve left --\n");
-}
-
-#[test]
-fn who_only_listens_is_no_member_to_the_others() {
-    let mut world = World::new(Config { rate: None, history_messages: 0, ..Config::default() });
-    let ann = world.connect();
-    world.take(ann);
-    for said in ["", "\n\n", "GET / HTTP/1.1\n", "\x16\x03\x01\n", "quit\n", "/quit\n", "/nope\n/nick you\n"]
-    {
-        let visitor = world.connect();
-        world.send(visitor, said);
-        world.settle();
-        world.send(visitor, "quit\n");
-        world.settle();
-    }
-    let listener = world.connect();
-    assert_eq!(world.take(ann), "", "none of them is told of");
-    world.send(ann, "/who\n/rooms\n");
-    world.settle();
-    assert_eq!(world.take(ann), "-- 1 in lobby: unix#1; 1 listening --\n-- 1 room: lobby (1) --\n");
-    world.send(listener, "/ping\n");
-    world.settle();
-    assert_eq!(world.take(ann), "-- unix#9 joined --\n");
 }
 
 #[test]

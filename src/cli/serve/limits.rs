@@ -116,8 +116,9 @@ impl Settings {
         let rooms = rooms_given.unwrap_or(rooms_fit(&self.config).clamp(1, limits::ROOMS_MAX as u64));
         self.config.rooms_max = rooms as usize;
         let clients_fit = |config: &Config| {
-            let (client_bytes, room_bytes, rest_bytes) = costs(config, &beside);
-            budget.saturating_sub(rest_bytes + rooms * room_bytes) / client_bytes
+            let (client_bytes, ..) = costs(config, &beside);
+            let without_clients = Config { clients_max: 0, ..config.clone() };
+            budget.saturating_sub(bytes_max(&without_clients, &beside)) / client_bytes
         };
         for private_bytes_max in all_private_bytes {
             self.config.private_bytes_max = private_bytes_max;
