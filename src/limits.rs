@@ -175,26 +175,26 @@ pub const DRAIN: Duration = Duration::from_secs(3);
 /// its last bytes to arrive, for closing under them would reset the connection.
 pub const STOP_LINGER: Duration = Duration::from_millis(250);
 
-/// `--unsent`: bytes that the kernel holds for a TCP connection without having sent them, from which on a
-/// write is short (tcp(7), `TCP_NOTSENT_LOWAT`). It bounds what a reader that does not read costs, and leaves
-/// alone what is on its way to one that does.
+/// `--unsent`: bytes that may wait unsent in the kernel for a TCP connection; once there are as many, a write is
+/// short (tcp(7), `TCP_NOTSENT_LOWAT`). This bounds what a stalled reader costs, and not what is on its way to
+/// one that reads.
 pub const UNSENT_BYTES: usize = 16 * 1024;
 
 /// The most that `--unsent` takes.
 pub const UNSENT_BYTES_ALLOWED: usize = 256 * 1024;
 
-/// Bytes asked of the kernel for the send buffer of a TCP connection, sent and not yet acknowledged ones
-/// included; the kernel doubles it for its bookkeeping. Only the bound for a peer that opens its window and
-/// acknowledges nothing: a buffer small enough to bound what a stalled reader costs holds less than one
-/// segment of loopback, and the peer acknowledges a segment alone only after some 40 ms (RFC 1122, 4.2.3.2).
+/// Bytes asked of the kernel for the send buffer of an accepted TCP connection; the kernel doubles them for its
+/// bookkeeping. The buffer holds what is unsent and what is sent but not acknowledged, so it bounds a peer that
+/// opens its window and acknowledges nothing. A buffer small enough to bound a stalled reader would hold less than
+/// two segments of loopback, and the peer acknowledges a segment alone only after some 40 ms (RFC 1122, 4.2.3.2).
 pub const TCP_SEND_BUFFER_BYTES: usize = 256 * 1024;
 
-/// The most by which what waits unsent exceeds `--unsent`: the kernel looks at the mark only before it begins
-/// another segment.
+/// The most by which the bytes that wait unsent exceed `--unsent`: the kernel looks at the mark only before it
+/// begins another segment.
 pub const SEGMENT_BYTES_MAX: usize = 64 * 1024;
 
-/// The send buffer of a Unix socket, in times `--unsent`: it has no mark for what is unsent, and no
-/// acknowledgements to wait for. With half as much, lines of 4,000 bytes go a third as fast.
+/// The send buffer of an accepted Unix socket, as a multiple of `--unsent`: there is no mark for what is unsent,
+/// and no acknowledgement to wait for. With half as much, lines of 4,000 bytes go a third as fast.
 pub const UNIX_SEND_BUFFER_PER_UNSENT: usize = 4;
 
 /// Bytes of the program itself in memory: its code and libraries, which are pages of files, its stack, and

@@ -40,7 +40,7 @@ pub enum Limit {
     ConsoleBytes,
     /// Stretches of its own lines that a client is not sent.
     SkippedSpans,
-    /// Bytes that wait for a client in the kernel.
+    /// Bytes that wait unsent for a client in the kernel.
     Unsent,
     /// How far a reader may be behind in a room's log.
     ReaderLag,

@@ -126,8 +126,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "MS", default_value = "0", value_parser = parse::milliseconds)]
     coalesce: Duration,
 
-    /// Bytes that the kernel holds unsent for a TCP client who does not read, and up to a segment of 64 KiB
-    /// more; a Unix socket has a send buffer of 4 times as many, which the kernel doubles
+    /// Bytes that may wait unsent in the kernel for a TCP client, beside one segment of up to 64 KiB. A Unix
+    /// socket has a send buffer of 4 times as many bytes instead, which the kernel doubles
     #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = parse::bytes)]
     unsent: usize,
 

@@ -145,9 +145,9 @@ fn p17_a_stalled_reader_costs_the_kernel_128_kib_at_most() {
     }
 }
 
-/// The mark for what is unsent does not count what is on its way.
+/// The mark for what is unsent does not count what is on its way: the send buffer bounds that.
 #[test]
-fn p17_a_peer_that_opens_its_window_and_acknowledges_nothing_costs_its_send_buffer_at_most() {
+fn p17_a_peer_that_acknowledges_nothing_costs_its_send_buffer_at_most() {
     const SEND_BUFFER_BYTES: usize = 2 * (256 << 10);
     const SEGMENT_BYTES: usize = 64 << 10;
     let listen = ["--no-echo", "--rate", "off", "--listen", "198.51.100.1:0"];

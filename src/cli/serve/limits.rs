@@ -238,19 +238,20 @@ impl Settings {
         text
     }
 
-    /// What the kernel's send buffers can take beside it. Receive buffers are the kernel's own affair.
+    /// What the kernel's send buffers can take beside it, if every client is of that kind. Receive buffers are
+    /// the kernel's own affair.
     fn kernel_parts(&self) -> [Part; 3] {
         let clients = self.config.clients_max;
         let unix_bytes = 2 * limits::UNIX_SEND_BUFFER_PER_UNSENT * self.unsent_bytes;
         [
             Part::new(
-                "beside it in the kernel: clients who do not read, over TCP",
+                "beside it in the kernel: TCP clients that do not read",
                 clients,
                 self.unsent_bytes + limits::SEGMENT_BYTES_MAX,
             ),
-            Part::new("the same over Unix sockets", clients, unix_bytes),
+            Part::new("the same: clients of Unix sockets that do not read", clients, unix_bytes),
             Part::new(
-                "the same over TCP, of clients who acknowledge nothing; receive buffers are its own (tcp(7), tcp_rmem)",
+                "the same: TCP clients that acknowledge nothing; receive buffers are its own (tcp(7), tcp_rmem)",
                 clients,
                 2 * limits::TCP_SEND_BUFFER_BYTES,
             ),
@@ -364,7 +365,7 @@ const FIXED: [(&str, usize, &str, &str); 21] = [
         "send_buffer",
         limits::TCP_SEND_BUFFER_BYTES,
         "bytes",
-        "nothing: over TCP, it acknowledges nothing, and the rest waits in the room's log",
+        "nothing: the rest waits in the room's log; over TCP, only a peer that acknowledges nothing fills it",
     ),
     ("announcement_bytes", limits::ANNOUNCEMENT_BYTES_MAX, "bytes", "nothing: its new name waits"),
     (

@@ -17,9 +17,9 @@ use crate::limits;
 /// What is set on every connection.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketOptions {
-    /// Bytes that the kernel holds for a peer without having sent them, from which on a write is short. A
-    /// TCP socket has a mark for that (tcp(7), `TCP_NOTSENT_LOWAT`); a Unix socket that was accepted has
-    /// [`limits::UNIX_SEND_BUFFER_PER_UNSENT`] times as many bytes of buffer instead.
+    /// Bytes that may wait unsent in the kernel; once there are as many, a write is short. A TCP socket has a
+    /// mark for them (tcp(7), `TCP_NOTSENT_LOWAT`). An accepted Unix socket has a send buffer of
+    /// [`limits::UNIX_SEND_BUFFER_PER_UNSENT`] times as many bytes instead.
     pub unsent_bytes: usize,
 }
 
@@ -139,8 +139,8 @@ pub(super) fn set_keepalive(socket: &SockRef<'_>) -> io::Result<()> {
     )
 }
 
-/// Has writes be short once so much waits in the kernel. One that does not know the option (Linux before 3.12,
-/// some sandboxes) is left with the send buffer as its bound.
+/// Bounds what waits unsent in the kernel. A kernel without the option (Linux before 3.12, some sandboxes) is left
+/// with the send buffer as the bound, which is why failing is no error.
 pub(super) fn limit_unsent(socket: &SockRef<'_>, options: &SocketOptions) {
     let bytes = u32::try_from(options.unsent_bytes).unwrap_or(u32::MAX);
     let _ = socket.set_tcp_notsent_lowat(bytes);
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use crate::event_loop::io::{Io, System};
 
-    /// Takes who connected just now.
+    /// Accepts the connection that was made just now.
     fn accepted(listener: &Listener, options: &SocketOptions) -> Stream {
         loop {
             match listener.accept(options) {
@@ -202,6 +202,18 @@ mod tests {
                 assert_eq!(send_buffer, 2 * limits::TCP_SEND_BUFFER_BYTES, "the kernel doubles it");
             }
         }
+    }
+
+    #[test]
+    fn an_accepted_unix_socket_has_a_bounded_send_buffer() {
+        let options = SocketOptions { unsent_bytes: 10_000 };
+        let path = std::env::temp_dir().join(format!("onepoll-unsent-{}", std::process::id()));
+        let listener = Listener::bind(&Endpoint::Unix(path.clone()), &options).expect("a new path");
+        let _client = std::os::unix::net::UnixStream::connect(&path).expect("it listens");
+        let Stream::Unix(stream) = accepted(&listener, &options) else { panic!("a Unix socket") };
+        let send_buffer = SockRef::from(&stream).send_buffer_size().expect("sockets have one");
+        let asked = limits::UNIX_SEND_BUFFER_PER_UNSENT * options.unsent_bytes;
+        assert_eq!(send_buffer, 2 * asked, "the kernel doubles it");
     }
 
     #[test]
