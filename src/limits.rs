@@ -181,7 +181,7 @@ pub const STOP_LINGER: Duration = Duration::from_millis(250);
 pub const UNSENT_BYTES: usize = 16 * 1024;
 
 /// The most that `--unsent` takes.
-pub const UNSENT_BYTES_ALLOWED: usize = 256 * 1024;
+pub const UNSENT_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes asked of the kernel for the send buffer of an accepted TCP connection; the kernel doubles them for its
 /// bookkeeping. The buffer holds what is unsent and what is sent but not acknowledged, so it bounds a peer that
@@ -447,7 +447,7 @@ const _: () = assert!(PART_BYTES_MIN >= 32);
 const _: () = assert!(HANDLER_UNREAD_BYTES_MAX > TRANSFER_HEADER_BYTES_MAX + READ_BYTES_MAX);
 
 // What may wait unsent fits into the buffer.
-const _: () = assert!(UNSENT_BYTES <= UNSENT_BYTES_ALLOWED && UNSENT_BYTES_ALLOWED <= TCP_SEND_BUFFER_BYTES);
+const _: () = assert!(UNSENT_BYTES <= UNSENT_BYTES_MAX && UNSENT_BYTES_MAX <= TCP_SEND_BUFFER_BYTES);
 
 // Every connection that was read or accepted in a turn can be flushed in it, and the rooms are walked
 // in every turn: neither starves the other.

@@ -269,8 +269,8 @@ fn config(arguments: &Arguments, surroundings: &Surroundings) -> Result<Config, 
     let private_bytes = arguments.private_bytes.unwrap_or(bounds::PRIVATE_BYTES_MAX);
     let rooms = arguments.max_rooms.unwrap_or(bounds::ROOMS_MAX);
     let max_line = line_bytes_max(arguments.max_line, log_bytes)?;
-    if !(1..=bounds::UNSENT_BYTES_ALLOWED).contains(&unsent) {
-        return Err(format!("--unsent {unsent}: 1 to {} bytes", bounds::UNSENT_BYTES_ALLOWED));
+    if !(1..=bounds::UNSENT_BYTES_MAX).contains(&unsent) {
+        return Err(format!("--unsent {unsent}: 1 to {} bytes", bounds::UNSENT_BYTES_MAX));
     }
     if !bounds::PRIVATE_BYTES_RANGE.contains(&private_bytes) {
         let (least, most) = bounds::PRIVATE_BYTES_RANGE.into_inner();
