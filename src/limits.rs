@@ -1,6 +1,6 @@
 //! Every bound of the program: what it limits, its unit, and how it relates to the others.
 //!
-//! What an operator can set has its default here and its flag in `cli.rs`; what nobody should need to
+//! What an operator can set has its default here and its flag in `cli/serve.rs`; what nobody should need to
 //! set is a constant that the code uses by name. A relation that another module relies on is
 //! asserted at compile time at the end of this file.
 
@@ -192,6 +192,17 @@ pub const TCP_SEND_BUFFER_BYTES: usize = 256 * 1024;
 /// The most by which the bytes that wait unsent exceed `--unsent`: the kernel looks at the mark only before it
 /// begins another segment.
 pub const SEGMENT_BYTES_MAX: usize = 64 * 1024;
+
+/// Memory that the kernel takes at most for a TCP client that does not read: what is unsent, a segment, and as a
+/// measured bound three fifths of both for its own bookkeeping.
+#[must_use]
+pub const fn stalled_bytes_max(unsent_bytes: usize) -> usize {
+    (unsent_bytes + SEGMENT_BYTES_MAX) / 5 * 8
+}
+
+/// The same for one that opens its window and acknowledges nothing: the whole buffer, and the segment that was
+/// begun before it was full.
+pub const MUTE_BYTES_MAX: usize = 2 * TCP_SEND_BUFFER_BYTES + SEGMENT_BYTES_MAX;
 
 /// The send buffer of an accepted Unix socket, as a multiple of `--unsent`: there is no mark for what is unsent,
 /// and no acknowledgement to wait for. With half as much, lines of 4,000 bytes go a third as fast.

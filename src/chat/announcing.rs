@@ -1,4 +1,4 @@
-//! Who is told of to the others, when, and where a reply stands among that.
+//! Joins, leaves and new names: when the others are told, and where a reply stands among that.
 //!
 //! What happens in a room is told in the order in which it happened. Who joins and leaves within a turn shares a
 //! line, which ends with the turn, or as soon as something else is to come behind it: a message, a new name, a
@@ -8,6 +8,7 @@ use crate::engine::{ConnectionId, Now};
 use crate::sabotage::sabotaged;
 
 use super::Chat;
+use super::config::Notices;
 use super::input::Flow;
 use super::limit::Limit;
 use super::log::Kind;
@@ -39,15 +40,16 @@ impl Chat {
     pub(super) fn announce_joining(&mut self, id: ConnectionId, room_id: RoomId) {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
         let Some(session) = self.sessions.get_mut(id) else { return };
-        let readers = room.readers();
-        if self.config.announces_to(readers) {
-            room.rolls.join(id, &session);
-            if let Some(membership) = session.membership_mut(room_id) {
-                membership.is_told = true;
+        match self.config.notices_for(room.readers()) {
+            Notices::Off => {}
+            Notices::TooMany => self.counters.limits_met.count(Limit::NoticeMembers),
+            Notices::Told => {
+                room.rolls.join(id, &session);
+                if let Some(membership) = session.membership_mut(room_id) {
+                    membership.is_told = true;
+                }
+                self.announce_soon(room_id);
             }
-            self.announce_soon(room_id);
-        } else if self.config.notices && readers > self.config.notice_members_max {
-            self.counters.limits_met.count(Limit::NoticeMembers);
         }
     }
 
@@ -83,7 +85,7 @@ impl Chat {
                     return true;
                 }
                 // Only now: while others wait for space, those who join and leave share a line.
-                self.end_rolls(room_id);
+                self.close_rolls(room_id);
                 continue;
             };
             if !room.has_space(announcement.text.len(), false, &self.sessions) {
@@ -116,15 +118,8 @@ impl Chat {
         }
     }
 
-    /// Ends the line of who joined, and of who left, within a turn.
-    pub(super) fn end_rolls(&mut self, room_id: RoomId) {
-        self.close_rolls(room_id);
-        #[cfg(any(test, feature = "simulation"))]
-        self.hint_of(room_id, super::Hint::Rolled);
-    }
-
     /// Turns who joined and who left so far into announcements, so that what comes next comes after.
-    fn close_rolls(&mut self, room_id: RoomId) {
+    pub(super) fn close_rolls(&mut self, room_id: RoomId) {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
         let is_told = !self.is_stopping && room.readers() > 0;
         let place = if room_id == self.first_room { String::new() } else { format!(" {}", room.name) };
@@ -137,6 +132,8 @@ impl Chat {
                 });
             }
         }
+        #[cfg(any(test, feature = "simulation"))]
+        self.hint_of(room_id, super::Hint::Rolled);
     }
 
     /// The place of a reply that is caused now: behind all that the session's current room said, and behind who
@@ -150,7 +147,7 @@ impl Chat {
             && !room.is_behind_with_announcements()
             && !sabotaged!(ReplyBeforeNotices)
         {
-            self.end_rolls(room_id);
+            self.close_rolls(room_id);
         }
         self.place_behind_announcements(id)
     }
@@ -186,7 +183,7 @@ impl Chat {
         Flow::Done
     }
 
-    /// The session's line waits until the room's log has space for what is to be announced before it.
+    /// The session's line waits until the room's log has space for it, or for what is to be announced before it.
     pub(super) fn wait_for_room(&mut self, id: ConnectionId, room_id: RoomId) -> Flow {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return Flow::Done };
         let Some(session) = self.sessions.get_mut(id) else { return Flow::Done };

@@ -25,8 +25,8 @@ struct Command {
     help: &'static str,
     /// What it takes from the client's `--rate`.
     cost_lines: u32,
-    /// Whether who only listened is a member from then on. What is said sees to that itself, and a nick once it
-    /// is given, so that the others are told the new name alone; who leaves was never there.
+    /// Whether the command itself makes a listener present. `/say` and `/me` do so when they post, `/nick` once the
+    /// name is granted, `/quit` never.
     makes_present: bool,
     /// Called with what follows the name (see [`Command::argument`]); it is not blank where `arguments`
     /// demands one.
@@ -149,6 +149,8 @@ const COMMANDS: [Command; 13] = [
 
 /// The command whose text is never taken for anything else.
 const SAY: &str = "say";
+const _: () =
+    assert!(matches!(crate::codec::line::SAY, [b'/', b's', b'a', b'y', b' ']), "the mark is this command");
 
 impl Command {
     /// What the command is given of what follows the white space behind its name: a text that is said keeps
@@ -516,7 +518,7 @@ impl Chat {
     }
 
     fn in_no_room(&mut self, id: ConnectionId) -> Flow {
-        self.tell(id, &format!("you are in no room; /join {FIRST_ROOM} goes back"));
+        self.tell(id, &format!("you are in no room; /join ROOM enters one"));
         Flow::Done
     }
 }

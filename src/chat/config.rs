@@ -148,6 +148,17 @@ impl Default for Config {
     }
 }
 
+/// Whether the members of a room are told who joins, leaves and has another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notices {
+    /// Nobody is ever told, or nobody is there.
+    Off,
+    /// They are too many for it.
+    TooMany,
+    /// They are told.
+    Told,
+}
+
 impl Config {
     /// Whether only the clients' own lines are sent: no greeting, notices, history marks or replies.
     /// A gap in what a slow reader gets is still told, for nothing is lost silently.
@@ -156,10 +167,16 @@ impl Config {
         self.format == Format::Raw
     }
 
-    /// Whether joins, leaves and renames are announced in a room of so many people.
+    /// What becomes of joins, leaves and renames in a room of so many readers.
     #[must_use]
-    pub fn announces_to(&self, people: usize) -> bool {
-        self.notices && !self.is_raw() && (1..=self.notice_members_max).contains(&people)
+    pub fn notices_for(&self, readers: usize) -> Notices {
+        if !self.notices || self.is_raw() || readers == 0 {
+            Notices::Off
+        } else if readers > self.notice_members_max {
+            Notices::TooMany
+        } else {
+            Notices::Told
+        }
     }
 
     /// Whether lines that begin with a slash are commands.

@@ -3,6 +3,7 @@
 use ::log::debug;
 
 use crate::codec::line::Decoded;
+use crate::codec::protocol::{begins_like_http, looks_like_http, looks_like_tls};
 use crate::codec::text;
 use crate::engine::{Action, ConnectionId, Now, Reason};
 use crate::limits;
@@ -284,34 +285,4 @@ impl Chat {
     fn refuse_protocol(&mut self, now: Now, id: ConnectionId, what: &str) {
         self.part_with(now, id, Reason::WrongProtocol, &format!("you speak {what}"));
     }
-}
-
-/// Whether a first line is an HTTP request line (RFC 9112, section 3), whatever it asks for.
-fn looks_like_http(line: &[u8]) -> bool {
-    let mut words = line.split(|byte| *byte == b' ');
-    let method = words.next().unwrap_or_default();
-    let version = words.nth(1).unwrap_or_default();
-    is_method(method) && version.starts_with(b"HTTP/") && words.next().is_none()
-}
-
-/// Whether a first line that is too long to be seen whole begins as an HTTP request line does.
-fn begins_like_http(line: &[u8]) -> bool {
-    let mut words = line.split(|byte| *byte == b' ');
-    let method = words.next().unwrap_or_default();
-    let target = words.next().unwrap_or_default();
-    match method {
-        // What a proxy is asked for is a host (RFC 9112, section 3.2.3), which may begin with anything.
-        b"CONNECT" => !target.is_empty(),
-        _ => is_method(method) && [&b"/"[..], b"*", b"http"].iter().any(|begin| target.starts_with(begin)),
-    }
-}
-
-/// Whether it may be a method of HTTP: those that browsers know are upper case.
-fn is_method(word: &[u8]) -> bool {
-    !word.is_empty() && word.iter().all(u8::is_ascii_uppercase)
-}
-
-/// Whether first bytes are a TLS handshake record (RFC 8446, section 5.1).
-fn looks_like_tls(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x16, 0x03])
 }

@@ -62,7 +62,7 @@ impl Chat {
             && !room.is_behind_with_announcements()
             && !sabotaged!(MergeRolls)
         {
-            self.end_rolls(room_id);
+            self.close_rolls(room_id);
         }
         self.enter(id, room_id);
     }
@@ -256,11 +256,8 @@ impl Chat {
     fn wait_for_space(&mut self, now: Now, id: ConnectionId, room_id: RoomId, length: usize) {
         // What `--coalesce` holds back takes the space.
         self.begin_walk(room_id);
+        self.wait_for_room(id, room_id);
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        session.pause = Pause::Room;
-        room.waiting.push(id);
-        self.counters.limits_met.count(Limit::LogSpace);
         if let SlowPolicy::Wait(patience) = self.config.slow
             && room.wait.is_none()
             && !room.holding_up(length, &self.sessions).is_empty()
@@ -410,7 +407,7 @@ impl Chat {
         }
     }
 
-    /// Whether `name` can be a room's: what can be a nick, or ASCII punctuation beside it.
+    /// Checks that `name` can be a room's: letters and digits of any script, and `_`, `-`, `.` and `+`.
     pub(super) fn check_room_name(name: &str) -> Result<(), String> {
         if name.is_empty() || name.len() > limits::ROOM_NAME_BYTES_MAX {
             return Err(format!("a room's name has 1 to {} bytes", limits::ROOM_NAME_BYTES_MAX));

@@ -370,7 +370,7 @@ impl Sessions {
     }
 }
 
-// What the README claims of an idle member, on 64-bit machines.
+// Its part of what an idle member costs, which the README says; on 64-bit machines.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Option<Session>>() <= 128);
 

@@ -54,7 +54,8 @@ has taken all; an input that is empty from the start (< /dev/null) follows the r
 terminal is said, too; commands are typed by hand. A line is sent whole, or not at all and you are told.
 
 A nick or a room that is refused ends a pipe with exit code 4, and nothing is said. On a terminal what is typed \
-waits: for another /nick or /join, or until it is granted, for it is asked for again.";
+is not sent then, and you are told; it is asked for again until it is granted, or until /nick or /join asks for \
+another.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Color {

@@ -177,7 +177,7 @@ impl<H: Host> Client<H> {
             screen: Screen::new(settings.style, settings.is_interactive),
             place: Place::new(settings.nick.clone(), settings.room.as_deref()),
             asking: Asking::new(settings.seed),
-            pauses: Pauses::new(settings.seed),
+            pauses: Pauses::new(limits::RECONNECT_PAUSE_MIN, settings.seed),
             settings,
             host,
             link: Link::Idle,

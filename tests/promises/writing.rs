@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use onepoll::limits;
+
 use crate::crowds::{Guest, server_at};
 use crate::faults::{Strace, can, in_network_of, memory_kib};
 use crate::harness::{BARE, Client, Server, command, is_installed, tool, untimed};
@@ -140,7 +142,8 @@ fn p17_a_stalled_reader_costs_the_kernel_128_kib_at_most() {
             let port = client.tcp().local_addr().expect("connected").port();
             let waiting = Waiting::of(tool("ss"), &server, &format!("dport = :{port}"));
             assert!(waiting.bytes >= 8 * 1024, "{waiting:?}: it does not stall");
-            assert!(waiting.memory_bytes <= 128 * 1024, "{waiting:?}, lines of {line_bytes}");
+            let most = limits::stalled_bytes_max(limits::UNSENT_BYTES);
+            assert!(most <= 128 * 1024 && waiting.memory_bytes <= most, "{waiting:?}, lines of {line_bytes}");
         }
     }
 }
@@ -148,8 +151,6 @@ fn p17_a_stalled_reader_costs_the_kernel_128_kib_at_most() {
 /// The mark for what is unsent does not count what is on its way: the send buffer bounds that.
 #[test]
 fn p17_a_peer_that_acknowledges_nothing_costs_its_send_buffer_at_most() {
-    const SEND_BUFFER_BYTES: usize = 2 * (256 << 10);
-    const SEGMENT_BYTES: usize = 64 << 10;
     let listen = ["--no-echo", "--rate", "off", "--listen", "198.51.100.1:0"];
     if !can("unshare --net nft list ruleset") || !is_installed("ss") {
         return;
@@ -175,8 +176,8 @@ fn p17_a_peer_that_acknowledges_nothing_costs_its_send_buffer_at_most() {
     ann.say(b"/ping said\n");
     ann.lines.until("-- pong said --");
     let waiting = Waiting::of(in_network_of(&server, &["ss"]), &server, "dst 198.51.100.2");
-    assert!(waiting.bytes > 2 * SEGMENT_BYTES, "{waiting:?}: its window is closed");
-    assert!(waiting.memory_bytes <= SEND_BUFFER_BYTES + SEGMENT_BYTES, "{waiting:?}");
+    assert!(waiting.bytes > 2 * limits::SEGMENT_BYTES_MAX, "{waiting:?}: its window is closed");
+    assert!(waiting.memory_bytes <= limits::MUTE_BYTES_MAX, "{waiting:?}");
 }
 
 /// What waits for a client in the kernel, on the server's side (ss(8)).

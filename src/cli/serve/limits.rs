@@ -247,13 +247,13 @@ impl Settings {
             Part::new(
                 "beside it in the kernel: TCP clients that do not read",
                 clients,
-                self.unsent_bytes + limits::SEGMENT_BYTES_MAX,
+                limits::stalled_bytes_max(self.unsent_bytes),
             ),
             Part::new("the same: clients of Unix sockets that do not read", clients, unix_bytes),
             Part::new(
                 "the same: TCP clients that acknowledge nothing; receive buffers are its own (tcp(7), tcp_rmem)",
                 clients,
-                2 * limits::TCP_SEND_BUFFER_BYTES,
+                limits::MUTE_BYTES_MAX,
             ),
         ]
     }
@@ -362,10 +362,10 @@ const FIXED: [(&str, usize, &str, &str); 21] = [
         "nothing: it waits for the next turn",
     ),
     (
-        "send_buffer",
+        "tcp_send_buffer",
         limits::TCP_SEND_BUFFER_BYTES,
         "bytes",
-        "nothing: the rest waits in the room's log; over TCP, only a peer that acknowledges nothing fills it",
+        "nothing: the rest waits in the room's log; only a peer that acknowledges nothing fills it",
     ),
     ("announcement_bytes", limits::ANNOUNCEMENT_BYTES_MAX, "bytes", "nothing: its new name waits"),
     (

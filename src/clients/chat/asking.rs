@@ -50,7 +50,8 @@ impl Asking {
             again_at: None,
             asked_at: None,
             // The words of questions are drawn from it, too, and must not be the pauses between connections.
-            pauses: Pauses::new(seed.rotate_left(32) ^ 0x5DEE_CE66),
+            // Shortened to half of that at most.
+            pauses: Pauses::new(2 * limits::CLIENT_WISH_PAUSE_MIN, seed.rotate_left(32) ^ 0x5DEE_CE66),
             waived: None,
             held: None,
         }

@@ -4,6 +4,7 @@
 //! So a line is looked at as the server will see it, and what would be obeyed is sent behind [`SAY`].
 
 use crate::codec::line::SAY;
+use crate::codec::protocol::{TLS_HANDSHAKE, begins_like_http, looks_like_http};
 use crate::codec::telnet::IAC;
 use crate::codec::text;
 
@@ -24,7 +25,7 @@ pub(super) fn encode(line: &[u8]) -> Data<'_> {
     let may_be_taken = match line.first() {
         None => false,
         Some(b'/' | b'q') => true,
-        Some(first) if first.is_ascii_uppercase() => looks_like_http(line),
+        Some(first) if first.is_ascii_uppercase() => is_http(line),
         Some(first) => !matches!(first, b' '..=b'~'),
     };
     let is_obeyed = memchr::memchr2(IAC, 0, line).is_some();
@@ -33,31 +34,28 @@ pub(super) fn encode(line: &[u8]) -> Data<'_> {
     }
     let mut clean = Vec::with_capacity(line.len() + SAY.len());
     text::clean_into(line, &mut clean);
-    if clean.first() == Some(&b'/') || clean == b"quit" || looks_like_http(&clean) {
+    if clean.first() == Some(&b'/') || clean == b"quit" || is_http(&clean) {
         clean.splice(..0, SAY.iter().copied());
         Data::Marked(clean)
     } else if is_obeyed || line.first() == Some(&TLS_HANDSHAKE) {
+        // The server would refuse its protocol.
         Data::Cleaned(clean)
     } else {
         Data::Plain(line)
     }
 }
 
-/// What a TLS client begins with (RFC 8446, section 5.1): the server would refuse its protocol.
-const TLS_HANDSHAKE: u8 = 0x16;
+/// Whether a server would take a first line for a browser's: how long it may be to be seen whole, the server
+/// decides.
+fn is_http(line: &[u8]) -> bool {
+    looks_like_http(line) || begins_like_http(line)
+}
 
 /// Whether a server would leave at this line, also one without commands.
 pub(super) fn is_quit(line: &[u8]) -> bool {
     let is_quit = |line: &[u8]| text::clean(line) == "quit";
     // CR NUL ends a line, too (RFC 1123, section 3.3.1).
     is_quit(line) || (memchr::memchr(0, line).is_some() && line.split(|byte| *byte == 0).any(is_quit))
-}
-
-/// Whether a server would take a first line for a browser's (RFC 9112, section 3).
-fn looks_like_http(line: &[u8]) -> bool {
-    let mut words = line.split(|byte| *byte == b' ');
-    let is_method = words.next().is_some_and(|word| word.iter().all(u8::is_ascii_uppercase));
-    is_method && words.nth(1).is_some_and(|version| version.starts_with(b"HTTP/"))
 }
 
 #[cfg(test)]
@@ -87,6 +85,7 @@ mod tests {
             (b"//x", b"/say //x"),
             (b"/say x", b"/say /say x"),
             (b"GET / HTTP/1.1\r", b"/say GET / HTTP/1.1"),
+            (b"GET /long", b"/say GET /long"),
         ] {
             assert_eq!(encoded(line), sent, "{}", line.escape_ascii());
         }

@@ -1,4 +1,4 @@
-//! Connecting again: which address is next, how long to pause, and what to ask for on arrival.
+//! Connecting again: how long to pause, and what to ask for on arrival.
 
 use std::time::Duration;
 
@@ -11,13 +11,15 @@ use crate::limits;
 pub(super) struct Pauses {
     /// Pauses since the server was last there.
     count: u32,
+    first: Duration,
     /// The state of a splitmix64 generator.
     random: u64,
 }
 
 impl Pauses {
-    pub(super) fn new(seed: u64) -> Self {
-        Pauses { count: 0, random: seed }
+    /// `first`: the first pause, before it is shortened.
+    pub(super) fn new(first: Duration, seed: u64) -> Self {
+        Pauses { count: 0, first, random: seed }
     }
 
     /// The server is there: the next loss is a new one.
@@ -27,7 +29,7 @@ impl Pauses {
 
     /// The next pause.
     pub(super) fn next(&mut self) -> Duration {
-        let doubled = limits::RECONNECT_PAUSE_MIN.saturating_mul(1 << self.count.min(16));
+        let doubled = self.first.saturating_mul(1 << self.count.min(16));
         self.count = self.count.saturating_add(1);
         let half = doubled.min(limits::RECONNECT_PAUSE_MAX) / 2;
         half + half.mul_f64(self.fraction())
@@ -132,7 +134,7 @@ mod tests {
 
     #[test]
     fn pauses_double_within_their_jitter_up_to_the_bound_and_start_over() {
-        let mut pauses = Pauses::new(7);
+        let mut pauses = Pauses::new(limits::RECONNECT_PAUSE_MIN, 7);
         let mut bound = limits::RECONNECT_PAUSE_MIN;
         for _ in 0..40 {
             let pause = pauses.next();
@@ -147,7 +149,7 @@ mod tests {
     #[test]
     fn pauses_of_two_clients_differ_and_a_seed_repeats_them() {
         let of = |seed| -> Vec<Duration> {
-            let mut pauses = Pauses::new(seed);
+            let mut pauses = Pauses::new(limits::RECONNECT_PAUSE_MIN, seed);
             (0..8).map(|_| pauses.next()).collect()
         };
         assert_eq!(of(1), of(1));

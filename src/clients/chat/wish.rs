@@ -73,6 +73,9 @@ impl std::fmt::Display for Wish {
 
 /// Whether what was refused in these words may be granted later: somebody else has it, or all are taken.
 pub(super) fn may_be_granted_later(words: &str) -> bool {
+    // The name that it quotes is the person's, and no words of the server's.
+    let words =
+        if words.starts_with('\'') { words.rsplit_once('\'').map_or(words, |(_, why)| why) } else { words };
     words.contains("taken") || words.contains("in use") || words.contains("at most (--max-rooms-per-client)")
 }
 
@@ -221,6 +224,21 @@ mod tests {
         let words = "the server is closing ".repeat(10_000);
         assert_eq!(asked.hear(words.as_bytes(), true, Some(&words)), Heard::Shown);
         assert!(asked.words.is_some_and(|words| words.len() <= limits::CLIENT_WORDS_BYTES_MAX));
+    }
+
+    #[test]
+    fn what_somebody_else_has_may_be_granted_later_and_what_cannot_be_is_not_asked_for_again() {
+        use crate::chat::names::NameError;
+        let name = || "in-use-or-taken".into();
+        for (refusal, is_later) in [
+            (NameError::Taken(name()), true),
+            (NameError::Lookalike(name()), true),
+            (NameError::LikeGuest(name()), false),
+            (NameError::LikeAddress(name()), false),
+            (NameError::Reserved(name()), false),
+        ] {
+            assert_eq!(may_be_granted_later(&refusal.to_string()), is_later, "{refusal}");
+        }
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Listener {
     pub(super) fn accept(&self, options: &SocketOptions) -> io::Result<(Stream, Peer)> {
         match self {
             // What was set on the listener, Linux copies to what it accepts (tcp(7) does not promise
-            // it, a test does): six system calls saved for each newcomer.
+            // it, a test does): that saves a system call for each, for every newcomer.
             Listener::Tcp(listener) => {
                 listener.accept().map(|(stream, address)| (Stream::Tcp(stream), Peer::from(address)))
             }

@@ -4,8 +4,8 @@
 //! It is told what the server took, in the order in which it took it, and so knows all that was said and
 //! asked; and it is told what the sockets took, and explains each byte of that as it comes. In reading order:
 //! `room` is what was said, `reader` what somebody is due of it, `commands` what lines do, `shape` what
-//! replies look like that it does not foresee. This file owns the state, and what must hold: I1 to I4, I14,
-//! I16, I18 and I19.
+//! replies look like that it does not foresee, `hints` what only the server knows. This file owns the state, and
+//! what must hold: I1 to I4, I14, I18 and I19.
 //!
 //! Some things only the server can know: who was found too slow, when an announcement found space, which
 //! empty room it forgot. Of these it is told by hints, and checks what follows from them.
