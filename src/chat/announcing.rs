@@ -40,16 +40,33 @@ impl Chat {
     pub(super) fn announce_joining(&mut self, id: ConnectionId, room_id: RoomId) {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
         let Some(session) = self.sessions.get_mut(id) else { return };
-        match self.config.notices_for(room.readers()) {
-            Notices::Off => {}
-            Notices::TooMany => self.counters.limits_met.count(Limit::NoticeMembers),
-            Notices::Told => {
-                room.rolls.join(id, &session);
-                if let Some(membership) = session.membership_mut(room_id) {
-                    membership.is_told = true;
-                }
-                self.announce_soon(room_id);
-            }
+        match self.config.notices_for(room.people()) {
+            Notices::Off => return,
+            Notices::TooMany => return self.counters.limits_met.count(Limit::NoticeMembers),
+            Notices::Told => {}
+        }
+        if let Some(membership) = session.membership_mut(room_id) {
+            membership.is_told = true;
+        }
+        let (name, fits) = (session.to_string(), room.rolls.join_fits());
+        if !fits && !sabotaged!(MergeRolls) {
+            self.turn_rolls(room_id);
+        }
+        if let Some(room) = self.rooms.get_mut(room_id.index()) {
+            room.rolls.join(id, name);
+            self.announce_soon(room_id);
+        }
+    }
+
+    /// Has a room told that the session left, of whose joining it was told.
+    pub(super) fn announce_leaving(&mut self, id: ConnectionId, room_id: RoomId, name: String) {
+        let Some(room) = self.rooms.get(room_id.index()) else { return };
+        if !room.rolls.leave_fits() && !sabotaged!(MergeRolls) {
+            self.turn_rolls(room_id);
+        }
+        if let Some(room) = self.rooms.get_mut(room_id.index()) {
+            room.rolls.leave(id, name);
+            self.announce_soon(room_id);
         }
     }
 
@@ -111,15 +128,22 @@ impl Chat {
 
     /// Has something said in a room at the end of the turn, after who joined and left so far.
     pub(super) fn announce_later(&mut self, room_id: RoomId, announcement: Announcement) {
-        self.close_rolls(room_id);
+        self.turn_rolls(room_id);
         if let Some(room) = self.rooms.get_mut(room_id.index()) {
             room.announcements.push_back(announcement);
             self.announce_soon(room_id);
         }
     }
 
-    /// Turns who joined and who left so far into announcements, so that what comes next comes after.
-    pub(super) fn close_rolls(&mut self, room_id: RoomId) {
+    /// Has what comes next told behind who joined and who left so far.
+    fn close_rolls(&mut self, room_id: RoomId) {
+        self.turn_rolls(room_id);
+        #[cfg(any(test, feature = "simulation"))]
+        self.hint_of(room_id, super::Hint::Rolled);
+    }
+
+    /// Turns who joined and who left so far into announcements.
+    fn turn_rolls(&mut self, room_id: RoomId) {
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return };
         let is_told = !self.is_stopping && room.readers() > 0;
         let place = if room_id == self.first_room { String::new() } else { format!(" {}", room.name) };
@@ -132,8 +156,6 @@ impl Chat {
                 });
             }
         }
-        #[cfg(any(test, feature = "simulation"))]
-        self.hint_of(room_id, super::Hint::Rolled);
     }
 
     /// The place of a reply that is caused now: behind all that the session's current room said, and behind who
@@ -158,6 +180,12 @@ impl Chat {
         let room = self.rooms.get(room_id.index())?;
         let announced: usize = room.announcements.iter().map(|waiting| waiting.text.len()).sum();
         Some((room_id, room.log.end().offset + announced as u64))
+    }
+
+    /// Makes who only listened so far wait to arrive, where one of its rooms is behind with announcements.
+    pub(super) fn wait_to_arrive(&mut self, id: ConnectionId) -> Flow {
+        let is_present = self.sessions.get(id).is_some_and(|session| session.is_present);
+        if is_present { Flow::Done } else { self.wait_to_announce(id) }
     }
 
     /// Makes who would have something announced in its rooms wait, where one is behind with that.

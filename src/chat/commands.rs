@@ -26,7 +26,7 @@ struct Command {
     /// What it takes from the client's `--rate`.
     cost_lines: u32,
     /// Whether the command itself makes a listener present. `/say` and `/me` do so when they post, `/nick` once the
-    /// name is granted, `/quit` never.
+    /// name is granted; `/quit` never does, nor `/ping`, by which programs find out whether the server is there.
     makes_present: bool,
     /// Called with what follows the name (see [`Command::argument`]); it is not blank where `arguments`
     /// demands one.
@@ -134,7 +134,7 @@ const COMMANDS: [Command; 13] = [
         arguments: "",
         help: "is the server there?",
         cost_lines: 1,
-        makes_present: true,
+        makes_present: false,
         run: Chat::ping,
     },
     Command {
@@ -188,10 +188,14 @@ impl Chat {
             self.tell(id, &format!("usage: /{} {}", command.name, command.arguments));
             return Flow::Done;
         }
-        if command.makes_present {
-            self.arrive(id);
-        }
-        let flow = (command.run)(self, now, id, command.argument(text));
+        let flow = if command.makes_present && self.wait_to_arrive(id) == Flow::Wait {
+            Flow::Wait
+        } else {
+            if command.makes_present {
+                self.arrive(id);
+            }
+            (command.run)(self, now, id, command.argument(text))
+        };
         if let (Flow::Wait, Some(session), Some(paid)) = (flow, self.sessions.get_mut(id), paid_before) {
             session.paid_at_ns = paid;
         }
@@ -344,8 +348,11 @@ impl Chat {
         match self.room_named(name) {
             Err(why) => self.tell(id, why),
             Ok(room) => {
+                if self.wait_for_announcements(id, vec![room]) == Flow::Wait {
+                    return Flow::Wait;
+                }
                 self.tell(id, &format!("you speak in {name} now; /leave goes back"));
-                self.enter_by_choice(id, room);
+                self.enter(id, room);
                 self.watch_new_room(room);
             }
         }
@@ -429,7 +436,11 @@ impl Chat {
             .owner(name)
             .or_else(|| self.guests.owner(name))
             .or_else(|| if is_address && sees_addresses { unnamed() } else { None })
-            .filter(|id| self.sessions.get(*id).is_some_and(|session| !session.is_leaving()))
+            .filter(|id| {
+                // Members know nothing of who only listens, and would take a newcomer for who had its number before.
+                let is_seen = |session: &Session| asker == Asker::Operator || session.is_present;
+                self.sessions.get(*id).is_some_and(|session| is_seen(session) && !session.is_leaving())
+            })
     }
 
     fn last(&mut self, _now: Now, id: ConnectionId, rest: &str) -> Flow {
@@ -484,7 +495,8 @@ impl Chat {
             .filter_map(|slot| self.sessions.at(*slot as usize))
             .filter_map(|session| {
                 let cursor = session.membership(room.id)?.cursor;
-                Some((end.messages - cursor.messages, end.offset - cursor.offset, session.to_string()))
+                let name = if session.is_present { session.to_string() } else { "a listener".into() };
+                Some((end.messages - cursor.messages, end.offset - cursor.offset, name))
             })
             .collect();
         listed.sort_unstable_by(|a, b| b.cmp(a));
@@ -518,7 +530,7 @@ impl Chat {
     }
 
     fn in_no_room(&mut self, id: ConnectionId) -> Flow {
-        self.tell(id, &format!("you are in no room; /join ROOM enters one"));
+        self.tell(id, "you are in no room; /join ROOM enters one");
         Flow::Done
     }
 }

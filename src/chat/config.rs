@@ -167,12 +167,12 @@ impl Config {
         self.format == Format::Raw
     }
 
-    /// What becomes of joins, leaves and renames in a room of so many readers.
+    /// What becomes of joins, leaves and renames in a room of so many people.
     #[must_use]
-    pub fn notices_for(&self, readers: usize) -> Notices {
-        if !self.notices || self.is_raw() || readers == 0 {
+    pub fn notices_for(&self, people: usize) -> Notices {
+        if !self.notices || self.is_raw() {
             Notices::Off
-        } else if readers > self.notice_members_max {
+        } else if people > self.notice_members_max {
             Notices::TooMany
         } else {
             Notices::Told

@@ -125,10 +125,11 @@ fn longest_reply_bytes(config: &Config) -> usize {
 fn room_bytes(config: &Config) -> usize {
     let name_bytes = limits::ROOM_NAME_BYTES_MAX + 2 * size_of::<usize>() + BLOCK_BYTES;
     let rolls_bytes = 2 * limits::NOTICE_NAMES_MAX * (size_of::<String>() + 2 * NAME_BYTES_MAX + BLOCK_BYTES);
-    // Up to the limit, and what was added last: a record of the operator's, and who joined and who left before.
+    // Up to the limit, and what was added last: a record of the operator's, and who joined and who left before,
+    // twice: while so much waits, none can join, and so no third time.
     let announcements_bytes = doubling(limits::ANNOUNCEMENT_BYTES_MAX)
         + limits::record_bytes_max(config.line_bytes_max)
-        + 3 * (doubling(size_of::<Announcement>()) + 2 * limits::RECORD_OVERHEAD_BYTES_MAX + BLOCK_BYTES);
+        + 5 * (doubling(size_of::<Announcement>()) + 2 * limits::RECORD_OVERHEAD_BYTES_MAX + BLOCK_BYTES);
     doubling(size_of::<Room>() + size_of::<usize>())
         + 3 * name_bytes
         + hashed(size_of::<(Box<str>, RoomId)>())

@@ -1,8 +1,8 @@
 //! Who joined a room and who left it since that was said last, to be said in one line each.
 //!
-//! Nobody is on a roll twice, and who is on both joined before leaving: who left and comes back is told of
-//! only after the rolls so far were closed (`Chat::enter_by_choice`). So a reader who goes by the last line that
-//! names somebody is right about where they are.
+//! All on the one roll came, or went, before all on the other. Who joined after one who left after one who
+//! joined fits on neither: the rolls so far are said first. So a reader who goes by the last line with a name in
+//! it is right about whether somebody of that name is there.
 
 use crate::engine::ConnectionId;
 use crate::limits;
@@ -12,12 +12,24 @@ use crate::limits;
 pub struct Rolls {
     joined: Roll,
     left: Roll,
-    /// The last of those who left did so before the first of the others joined.
+    /// All who left did so before the others joined; else after.
     left_first: bool,
 }
 
 impl Rolls {
-    /// Somebody joined.
+    /// Whether who joins now comes behind all who left, or before them.
+    #[must_use]
+    pub fn join_fits(&self) -> bool {
+        self.joined.is_empty() || self.left.is_empty() || self.left_first
+    }
+
+    /// The same of who leaves now.
+    #[must_use]
+    pub fn leave_fits(&self) -> bool {
+        self.joined.is_empty() || self.left.is_empty() || !self.left_first
+    }
+
+    /// Somebody joined, and fits.
     pub fn join(&mut self, id: ConnectionId, name: impl ToString) {
         if self.joined.is_empty() {
             self.left_first = !self.left.is_empty();
@@ -25,11 +37,8 @@ impl Rolls {
         self.joined.add(id, name);
     }
 
-    /// Somebody left.
+    /// Somebody left, and fits.
     pub fn leave(&mut self, id: ConnectionId, name: impl ToString) {
-        if !self.joined.is_empty() {
-            self.left_first = false;
-        }
         self.left.add(id, name);
     }
 
@@ -37,12 +46,6 @@ impl Rolls {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.joined.is_empty() && self.left.is_empty()
-    }
-
-    /// Whether somebody left.
-    #[must_use]
-    pub fn has_left(&self) -> bool {
-        !self.left.is_empty()
     }
 
     /// Those on whom there is something to say, with the verb, in the order in which it is to be said.

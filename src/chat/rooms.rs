@@ -54,19 +54,6 @@ impl Chat {
         self.make_ready(id);
     }
 
-    /// The same for who asked for it, who may have left the room a moment ago: that is said first.
-    pub(super) fn enter_by_choice(&mut self, id: ConnectionId, room_id: RoomId) {
-        // Where announcements wait, only those left who are gone: others wait to leave.
-        if let Some(room) = self.rooms.get(room_id.index())
-            && room.rolls.has_left()
-            && !room.is_behind_with_announcements()
-            && !sabotaged!(MergeRolls)
-        {
-            self.close_rolls(room_id);
-        }
-        self.enter(id, room_id);
-    }
-
     /// Takes the session out of a room. What it was still due there stays due to it, if it is kept.
     pub(super) fn leave_room(&mut self, now: Now, id: ConnectionId, room_id: RoomId, keeps_unread: bool) {
         let Some(session) = self.sessions.get_mut(id) else { return };
@@ -89,15 +76,13 @@ impl Chat {
             room.watchers -= 1;
         } else if !is_present {
             room.listeners -= 1;
-        } else if membership.is_told || sabotaged!(TellUntoldLeave) {
-            room.rolls.leave(id, name);
         }
         room.waiting.retain(|waiting| *waiting != id);
         if room.waiting.is_empty() {
             room.wait = None;
         }
-        if membership.is_told || sabotaged!(TellUntoldLeave) {
-            self.announce_soon(room_id);
+        if membership.is_told || (sabotaged!(TellUntoldLeave) && is_present && !is_watcher) {
+            self.announce_leaving(id, room_id, name);
         }
         self.make_ready(id);
         self.resume_waiting(room_id);
@@ -164,6 +149,9 @@ impl Chat {
         text: &[u8],
         is_action: bool,
     ) -> Flow {
+        if self.wait_to_arrive(id) == Flow::Wait {
+            return Flow::Wait;
+        }
         // Its joining is the first of the notices.
         self.arrive(id);
         if !sabotaged!(SayBeforeNotices) && !self.announce_in(now, room_id) {

@@ -50,7 +50,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     quiet: bool,
 
-    /// Announce no joins, leaves and renames in rooms of more members than this
+    /// Announce no joins in rooms of more members than this, nor leaves and renames of those who joined then
     #[arg(long, value_name = "N", default_value_t = bounds::NOTICE_MEMBERS_MAX)]
     notice_members: usize,
 

@@ -73,7 +73,7 @@ fn p12_what_is_due_to_one_who_left_never_reaches_who_has_its_place() {
             assert!(client.fence().is_empty(), "somebody else's reply");
         }
     }
-    crowd[0].ask_until("/who", "-- 30 in lobby");
+    crowd[0].ask_until("/who", "; 29 listening --");
 }
 
 #[test]

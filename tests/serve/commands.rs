@@ -203,6 +203,9 @@ fn rooms_are_listed_with_their_members_the_fullest_first() {
 fn msg_reaches_one_person_alone() {
     let (server, mut ann, mut bob) = pair(&[]);
     let mut cho = server.join();
+    // Nobody knows of one who only listens.
+    assert!(ann.ask(&format!("/msg {} hi", cho.name)).contains("nobody here is called"));
+    cho.appear();
     ann.say("/msg bob  two  words");
     assert_eq!(untimed(&bob.line()), "ann -> you: two  words");
     assert_eq!(untimed(&ann.line()), "you -> bob: two  words");
@@ -252,7 +255,8 @@ fn lag_names_who_is_behind_and_by_how_much() {
     let server = Server::bare(&["--rate", "off", "--log-bytes", "1M", "--unsent", "4K"]);
     let mut ann = server.join_as("ann");
     assert_eq!(ann.ask("/lag"), "-- nobody in lobby is behind --");
-    let stalled = server.join_with_little_room();
+    let mut stalled = server.join_with_little_room();
+    stalled.appear();
     let mut said = 0;
     while ann.ask("/lag").contains("nobody") {
         assert!(said < 100_000, "nobody is ever behind");

@@ -85,7 +85,7 @@ fn kick_closes_by_id_and_says_why() {
     let mut server = Server::start(&[]);
     let mut bob = server.join_as("bob");
     let mut ann = server.join();
-    ann.fence();
+    ann.appear();
     bob.fence();
     let id = id_of(&mut server, &ann.name);
     assert_eq!(server.answer(&format!("kick {id} too loud")), [format!("kicked {}: too loud", ann.name)]);

@@ -424,6 +424,13 @@ impl Client {
         lines
     }
 
+    /// Asks for something, from which on this client is more than a listener to the others.
+    #[track_caller]
+    pub fn appear(&mut self) {
+        self.say("/rooms");
+        self.fence();
+    }
+
     /// Sends no more, but reads on.
     pub fn half_close(&mut self) {
         let how = std::net::Shutdown::Write;

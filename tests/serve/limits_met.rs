@@ -74,9 +74,7 @@ fn a_pace_above_the_rate_loses_nothing_and_is_counted() {
 fn long_lists_and_large_rooms_say_less_and_are_counted() {
     let mut server = Server::start(&["--history", "0"]);
     let mut members: Vec<Client> = (0..101).map(|_| server.join()).collect();
-    for member in &mut members {
-        member.fence();
-    }
+    members.iter_mut().for_each(Client::appear);
     let last = members.last_mut().expect("somebody");
     assert!(last.ask("/who").ends_with(" and 1 others --"));
     assert_eq!(met(&mut server, "listed"), 1);

@@ -23,7 +23,7 @@ fn where_others_can_reach_the_server_they_see_no_addresses() {
     assert_eq!(ann.line(), format!("-- you are guest-1 ({own}) in lobby; /help lists the commands --"));
     let mut bob = Client::connect(&address).greeted();
     assert_eq!(bob.name, "guest-2");
-    bob.ask("/ping");
+    bob.appear();
     assert_eq!(ann.line(), "-- guest-2 joined --");
     let mut heard = Vec::new();
     assert_eq!(untimed(&ann.ask("hello")), "guest-1: hello");

@@ -136,7 +136,7 @@ fn rooms_of_more_than_notice_members_announce_nothing() {
     let server = Server::start(&["--notice-members", "3", "--history", "0"]);
     let mut members: Vec<Client> = (0..3).map(|_| server.join()).collect();
     // Each is there from its first question on.
-    members.iter_mut().for_each(|member| drop(member.fence()));
+    members.iter_mut().for_each(Client::appear);
     members.iter_mut().for_each(|member| drop(member.fence()));
     let mut fourth = server.join();
     fourth.ask("/nick dora");

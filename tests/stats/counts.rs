@@ -146,7 +146,7 @@ fn notices_are_records_and_no_deliveries_and_history_is_delivered_again() {
     let mut bob = watched.server.join();
     bob.until("three");
     watched.expect("deliveries_total", 5.0);
-    bob.fence();
+    bob.appear();
     ann.expect("joined");
     // Each of them joined, which is a record too.
     watched.expect("records_total", 3.0 + 2.0);

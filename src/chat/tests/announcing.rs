@@ -50,24 +50,28 @@ fn who_joined_untold_leaves_untold_and_who_joined_told_leaves_told() {
     let mut world = World::new(Config { notice_members_max: 4, rate: None, ..Config::default() });
     let ann = world.connect();
     world.take(ann);
-    let crowd = come_together(&mut world, 5);
-    assert_eq!(world.take(ann), "", "with those who only listen, the room is too large");
-    for id in &crowd[2..] {
-        world.send(*id, "quit\n");
+    // Who only listens is none of them.
+    for _ in 0..10 {
+        world.connect();
     }
+    let crowd = come_together(&mut world, 5);
+    assert_eq!(world.take(ann), "-- p0, p1 and 2 others joined --\n");
+    world.send(crowd[4], "/nick fay\nquit\n");
     world.settle();
     assert_eq!(world.take(ann), "");
+    world.send(crowd[3], "quit\n");
     let dora = world.connect();
     world.send(dora, "/nick dora\n");
-    let more = come_together(&mut world, 3);
+    world.settle();
+    assert_eq!(world.take(ann), "-- p3 left --\n-- dora joined --\n");
+    let untold = world.connect();
+    world.send(untold, "/nick untold\n");
     world.send(dora, "/nick eve\n");
     world.settle();
-    assert_eq!(world.take(ann), "-- dora joined --\n-- dora is now eve --\n");
-    world.send(more[0], "/nick fay\n");
+    world.send(untold, "/nick fay\nquit\n");
     world.send(dora, "quit\n");
-    world.send(crowd[0], "quit\n");
     world.settle();
-    assert_eq!(world.take(ann), "-- eve left --\n");
+    assert_eq!(world.take(ann), "-- dora is now eve --\n-- eve left --\n");
 }
 
 #[test]
@@ -75,8 +79,16 @@ fn who_only_listens_is_no_member_to_the_others() {
     let mut world = World::new(Config { rate: None, history_messages: 0, ..Config::default() });
     let ann = world.connect();
     world.take(ann);
-    for said in ["", "\n\n", "GET / HTTP/1.1\n", "\x16\x03\x01\n", "quit\n", "/quit\n", "/nope\n/nick you\n"]
-    {
+    for said in [
+        "",
+        "\n\n",
+        "GET / HTTP/1.1\n",
+        "\x16\x03\x01\n",
+        "quit\n",
+        "/quit\n",
+        "/ping\n",
+        "/nope\n/nick you\n",
+    ] {
         let visitor = world.connect();
         world.send(visitor, said);
         world.settle();
@@ -88,9 +100,9 @@ fn who_only_listens_is_no_member_to_the_others() {
     world.send(ann, "/who\n/rooms\n");
     world.settle();
     assert_eq!(world.take(ann), "-- 1 in lobby: unix#1; 1 listening --\n-- 1 room: lobby (1) --\n");
-    world.send(listener, "/ping\n");
+    world.send(listener, "/rooms\n");
     world.settle();
-    assert_eq!(world.take(ann), "-- unix#9 joined --\n");
+    assert_eq!(world.take(ann), "-- unix#10 joined --\n");
 }
 
 #[test]
@@ -121,7 +133,7 @@ fn heard_of(sent: &str) -> String {
     let mut world = World::new(Config { rate: None, history_messages: 0, ..Config::default() });
     let (ann, bob) = (world.connect(), world.connect());
     world.send(ann, "/join r\n");
-    world.send(bob, "/ping\n");
+    world.send(bob, "/who\n");
     world.settle();
     world.take(ann);
     for line in sent.split_inclusive('|') {
@@ -156,7 +168,29 @@ fn who_comes_and_goes_behind_one_who_left_is_not_told_of_as_there() {
     let cho = world.connect_from(Peer::Unix).expect("there is room");
     world.send(cho, "/nick cho\nquit\n");
     world.settle();
-    assert_eq!(world.take(ann), "-- cho joined --\n-- bob and cho left --\n");
+    assert_eq!(world.take(ann), "-- bob left --\n-- cho joined --\n-- cho left --\n");
+}
+
+#[test]
+fn a_name_that_was_taken_over_within_a_turn_is_told_of_as_there() {
+    let mut world = World::new(Config { rate: None, history_messages: 0, ..Config::default() });
+    let (zed, ann) = (world.connect(), world.connect());
+    world.send(ann, "/nick ann\n");
+    world.settle();
+    world.take(zed);
+    let (other, heir) = (world.connect(), world.connect());
+    world.send(other, "/nick other\n");
+    world.send(ann, "quit\n");
+    world.send(heir, "/nick ann\n");
+    world.settle();
+    assert_eq!(world.take(zed), "-- other joined --\n-- ann left --\n-- ann joined --\n");
+    // The other way round.
+    world.send(heir, "quit\n");
+    let heir = world.connect();
+    world.send(heir, "/nick ann\n");
+    world.send(other, "quit\n");
+    world.settle();
+    assert_eq!(world.take(zed), "-- ann left --\n-- ann joined --\n-- other left --\n");
 }
 
 #[test]
@@ -222,7 +256,7 @@ fn a_line_waits_for_the_space_of_the_notice_before_it() {
     };
     let mut world = World::new(config);
     let (ann, bob) = (world.connect(), world.connect());
-    world.send(bob, "/ping\n");
+    world.send(bob, "/who\n");
     world.settle();
     world.take(ann);
     let names: String = (0..20).map(|n| format!("/nick name-{n}\nline {n}\n")).collect();

@@ -242,6 +242,8 @@ fn who_asks_who_is_behind_is_shown_as_many_as_are_listed_for_the_price_of_those(
         let mut world = World::new(Config { clients_max: 4000, ..quiet() });
         let ids: Vec<_> = (0..behind).map(|_| world.connect()).collect();
         let ann = world.connect();
+        ids[1..].iter().for_each(|id| world.send(*id, "/me is there\n"));
+        world.settle();
         ids.iter().for_each(|id| world.give_room(*id, 0));
         world.send(ann, "hello\n");
         world.settle();
@@ -251,6 +253,8 @@ fn who_asks_who_is_behind_is_shown_as_many_as_are_listed_for_the_price_of_those(
         let told = world.take(ann);
         assert!(told.starts_with(&format!("-- {behind} readers behind in lobby --\n  unix#")), "{told}");
         let others = behind - limits::LISTED_MAX;
+        // Whom `/who` does not name, this does not either.
+        assert!(!told.contains("unix#1:"), "{told}");
         assert!(told.ends_with(&format!(": 1 message, 10 B\n  and {others} others\n")), "{told}");
         assert_eq!(told.lines().count(), 1 + limits::LISTED_MAX + 1);
         asked.count_total

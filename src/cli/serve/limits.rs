@@ -242,7 +242,9 @@ impl Settings {
     /// the kernel's own affair.
     fn kernel_parts(&self) -> [Part; 3] {
         let clients = self.config.clients_max;
-        let unix_bytes = 2 * limits::UNIX_SEND_BUFFER_PER_UNSENT * self.unsent_bytes;
+        // The kernel looks whether the buffer is full before it begins a part.
+        let unix_bytes =
+            2 * limits::UNIX_SEND_BUFFER_PER_UNSENT * self.unsent_bytes + limits::SEGMENT_BYTES_MAX;
         [
             Part::new(
                 "beside it in the kernel: TCP clients that do not read",

@@ -175,7 +175,7 @@ impl Model {
         let is_complete = match &*typed.to_ascii_lowercase() {
             "join" => words >= 1,
             "msg" => words >= 2,
-            name => ["help", "who", "leave", "rooms", "last", "lag", "ping"].contains(&name),
+            name => ["help", "who", "leave", "rooms", "last", "lag"].contains(&name),
         };
         if is_complete {
             self.expect_present(id)?;
@@ -203,7 +203,7 @@ impl Model {
                 self.tell(id, "usage: /last [N], N a number");
             }
             ("who" | "leave" | "last" | "lag", None) => {
-                self.tell(id, &format!("you are in no room; /join ROOM enters one"));
+                self.tell(id, &"you are in no room; /join ROOM enters one".to_string());
             }
             ("who", Some(room)) => self.who(id, room),
             ("leave", Some(room)) => self.leave_current(id, room),
@@ -257,7 +257,7 @@ impl Model {
         for room in told {
             let bytes = format!("-- {before} is now {name} --\n").into_bytes().into();
             let record = Record { bytes, is_message: false, except: Some(id) };
-            self.announce_later(room, record)?;
+            self.announce_later(room, record);
         }
         Ok(())
     }
@@ -265,6 +265,7 @@ impl Model {
     /// Who goes by this name or address.
     fn called(&self, name: &str, is_operator: bool) -> Option<ConnectionId> {
         let peer = name.parse().ok().map(|address: SocketAddr| Peer::from(address));
+        let is_seen = |id: &ConnectionId| is_operator || self.members[id].is_present;
         let is_named = |id: &ConnectionId| {
             let member = &self.members[id];
             member.nick.as_ref().is_some_and(|nick| nick.to_lowercase() == name.to_lowercase())
@@ -282,7 +283,7 @@ impl Model {
             !member.is_leaving && (matches!(peer, Some(peer) if peer == member.peer) || is_unix)
         };
         let ids = || self.members.keys().copied();
-        ids().find(is_named).or_else(|| ids().find(is_at))
+        ids().find(is_named).or_else(|| ids().find(is_at)).filter(is_seen)
     }
 
     fn join(&mut self, id: ConnectionId, name: &str) -> Result<(), String> {
@@ -435,7 +436,7 @@ impl Model {
                         let bytes = self.message(now, "", "operator", rest.as_bytes(), false);
                         let bytes = String::from_utf8_lossy(&bytes).into_owned().into_bytes().into();
                         let record = Record { bytes, is_message: true, except: None };
-                        self.announce_later(room, record)?;
+                        self.announce_later(room, record);
                     }
                 }
             }

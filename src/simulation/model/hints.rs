@@ -35,7 +35,7 @@ impl Model {
             match hint.clone() {
                 Hint::Rolled(name) => {
                     if let Some(room) = self.room_named(&name) {
-                        self.close_rolls(room)?;
+                        self.close_rolls(room);
                     }
                 }
                 Hint::Announced(name, bytes) => {

@@ -243,8 +243,7 @@ impl Model {
         let is_present = member.is_present;
         self.rooms[room].readers += 1;
         if is_present {
-            let is_told = self.is_announced(room);
-            self.rooms[room].join(id, name, is_told);
+            self.note_joining(id, room, name);
         }
     }
 
@@ -259,8 +258,7 @@ impl Model {
         (member.is_present, member.owes_line) = (true, true);
         let rooms = member.rooms.clone();
         for (room, _) in rooms {
-            let is_told = self.is_announced(room);
-            self.rooms[room].join(id, name.clone(), is_told);
+            self.note_joining(id, room, name.clone());
         }
         Ok(())
     }
@@ -293,7 +291,7 @@ impl Model {
         }
         self.rooms[room].readers -= 1;
         if is_present {
-            self.rooms[room].leave(id, name);
+            self.rooms[room].leave(id, name, !self.is_stopping);
         }
     }
 
@@ -507,22 +505,23 @@ impl Model {
         self.rooms[room].append(record);
     }
 
-    fn is_announced(&self, room: usize) -> bool {
-        let readers = self.rooms[room].readers;
+    /// Somebody who is present joins a room, of which it is told if there are not too many.
+    fn note_joining(&mut self, id: ConnectionId, room: usize, name: String) {
+        let people = self.rooms[room].people + 1;
         let config = &self.config;
-        config.notices && !config.is_raw() && readers <= config.notice_members_max
+        let is_told = config.notices && !config.is_raw() && people <= config.notice_members_max;
+        self.rooms[room].join(id, name, is_told, !self.is_stopping);
     }
 
-    fn close_rolls(&mut self, room: usize) -> Result<(), String> {
+    fn close_rolls(&mut self, room: usize) {
         let is_told = !self.is_stopping && self.rooms[room].readers > 0;
-        self.rooms[room].close_rolls(is_told)
+        self.rooms[room].close_rolls(is_told);
     }
 
     /// Has a record announced, behind who came and went so far.
-    fn announce_later(&mut self, room: usize, record: Record) -> Result<(), String> {
-        self.close_rolls(room)?;
+    fn announce_later(&mut self, room: usize, record: Record) {
+        self.close_rolls(room);
         self.rooms[room].announce_later(record);
-        Ok(())
     }
 
     fn room_named(&self, name: &str) -> Option<usize> {

@@ -21,7 +21,7 @@ pub(super) struct Record {
 }
 
 /// Who joined, or who left.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     /// Counts on with each join and leave of the room.
     number: u64,
@@ -125,20 +125,26 @@ impl Room {
 
     // ---- who comes and goes ----
 
-    pub(super) fn join(&mut self, id: ConnectionId, name: String, is_told: bool) {
+    pub(super) fn join(&mut self, id: ConnectionId, name: String, is_told: bool, is_open: bool) {
         self.people += 1;
         if !is_told {
             return;
         }
         self.told.insert(id);
+        if self.left.last() > self.joined.last() && !self.joined.is_empty() {
+            self.close_rolls(is_open);
+        }
         self.moves += 1;
         self.joined.push(Entry { number: self.moves, id, name });
     }
 
-    pub(super) fn leave(&mut self, id: ConnectionId, name: String) {
+    pub(super) fn leave(&mut self, id: ConnectionId, name: String, is_open: bool) {
         self.people -= 1;
         if !self.told.remove(&id) {
             return;
+        }
+        if self.joined.last() > self.left.last() && !self.left.is_empty() {
+            self.close_rolls(is_open && self.readers > 0);
         }
         self.moves += 1;
         self.left.push(Entry { number: self.moves, id, name });
@@ -155,30 +161,20 @@ impl Room {
         self.left.clear();
     }
 
-    /// Turns who came and went into announcements, where they are told. In each line somebody is named once,
-    /// and who came and went is named in that order.
-    pub(super) fn close_rolls(&mut self, is_told: bool) -> Result<(), String> {
+    /// Turns who came and went into announcements, where they are told. All who came did so before the others
+    /// went, or after.
+    pub(super) fn close_rolls(&mut self, is_told: bool) {
         let (joined, left) = (std::mem::take(&mut self.joined), std::mem::take(&mut self.left));
-        let numbers = |roll: &[Entry], id| -> Vec<u64> {
-            roll.iter().filter(|entry| entry.id == id).map(|entry| entry.number).collect()
-        };
-        for Entry { id, name, .. } in joined.iter().chain(&left) {
-            match (&numbers(&joined, *id)[..], &numbers(&left, *id)[..]) {
-                ([_], []) | ([], [_]) => {}
-                ([came], [went]) if came < went => {}
-                _ => return Err(format!("I2: where {name} is, those in {} are told wrongly", self.name)),
-            }
+        if !is_told {
+            return;
         }
-        if is_told {
-            let left_first = left.last().map(|entry| entry.number) < joined.first().map(|entry| entry.number);
-            let (joined, left) = ((joined, "joined"), (left, "left"));
-            let rolls = if left_first { [left, joined] } else { [joined, left] };
-            for (roll, verb) in rolls.into_iter().filter(|(roll, _)| !roll.is_empty()) {
-                let sentence = self.sentence(&roll, verb);
-                self.announcements.push_back(sentence);
-            }
+        let left_first = left.last() < joined.first();
+        let (joined, left) = ((joined, "joined"), (left, "left"));
+        let rolls = if left_first { [left, joined] } else { [joined, left] };
+        for (roll, verb) in rolls.into_iter().filter(|(roll, _)| !roll.is_empty()) {
+            let sentence = self.sentence(&roll, verb);
+            self.announcements.push_back(sentence);
         }
-        Ok(())
     }
 
     fn sentence(&self, entries: &[Entry], verb: &str) -> Record {
