@@ -128,9 +128,12 @@ impl Limit {
             Limit::NickBytes => fixed("nick_bytes", "bytes", "that the name is too long"),
             Limit::RoomNameBytes => fixed("room_name_bytes", "bytes", "that the room's name is too long"),
             Limit::Listed => fixed("listed", "names", "how many others there are"),
-            Limit::NoticeMembers => {
-                row("notice_members", "--notice-members", "members", "no joins, leaves and renames")
-            }
+            Limit::NoticeMembers => row(
+                "notice_members",
+                "--notice-members",
+                "members",
+                "no joins, nor leaves and renames of those who joined then",
+            ),
             Limit::PrivateBytes => row(
                 "private_bytes",
                 "--private-bytes",

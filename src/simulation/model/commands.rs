@@ -203,7 +203,7 @@ impl Model {
                 self.tell(id, "usage: /last [N], N a number");
             }
             ("who" | "leave" | "last" | "lag", None) => {
-                self.tell(id, &"you are in no room; /join ROOM enters one".to_string());
+                self.tell(id, "you are in no room; /join ROOM enters one");
             }
             ("who", Some(room)) => self.who(id, room),
             ("leave", Some(room)) => self.leave_current(id, room),
