@@ -18,15 +18,20 @@ use super::room_id::RoomId;
 use super::session::Pause;
 
 impl Chat {
-    /// Makes who only listened so far a member of its rooms that the others see.
-    pub(super) fn arrive(&mut self, id: ConnectionId) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        if std::mem::replace(&mut session.is_present, true) {
-            return;
+    /// Makes who only listened so far a member of its rooms that the others see; or makes it wait, where one of
+    /// them is behind with announcements.
+    pub(super) fn arrive(&mut self, id: ConnectionId) -> Flow {
+        if self.sessions.get(id).is_none_or(|session| session.is_present) {
+            return Flow::Done;
         }
+        if self.wait_to_announce(id) == Flow::Wait {
+            return Flow::Wait;
+        }
+        let Some(session) = self.sessions.get_mut(id) else { return Flow::Done };
+        session.is_present = true;
         #[cfg(any(test, feature = "simulation"))]
         self.hint(super::Hint::Arrived(id));
-        let Some(session) = self.sessions.get(id) else { return };
+        let Some(session) = self.sessions.get(id) else { return Flow::Done };
         let rooms: Vec<RoomId> = session.memberships().map(|membership| membership.room).collect();
         for room_id in rooms {
             if let Some(room) = self.rooms.get_mut(room_id.index()) {
@@ -34,6 +39,7 @@ impl Chat {
                 self.announce_joining(id, room_id);
             }
         }
+        Flow::Done
     }
 
     /// Has a room told that the session joined, where joins are told.
@@ -180,12 +186,6 @@ impl Chat {
         let room = self.rooms.get(room_id.index())?;
         let announced: usize = room.announcements.iter().map(|waiting| waiting.text.len()).sum();
         Some((room_id, room.log.end().offset + announced as u64))
-    }
-
-    /// Makes who only listened so far wait to arrive, where one of its rooms is behind with announcements.
-    pub(super) fn wait_to_arrive(&mut self, id: ConnectionId) -> Flow {
-        let is_present = self.sessions.get(id).is_some_and(|session| session.is_present);
-        if is_present { Flow::Done } else { self.wait_to_announce(id) }
     }
 
     /// Makes who would have something announced in its rooms wait, where one is behind with that.

@@ -188,12 +188,9 @@ impl Chat {
             self.tell(id, &format!("usage: /{} {}", command.name, command.arguments));
             return Flow::Done;
         }
-        let flow = if command.makes_present && self.wait_to_arrive(id) == Flow::Wait {
+        let flow = if command.makes_present && self.arrive(id) == Flow::Wait {
             Flow::Wait
         } else {
-            if command.makes_present {
-                self.arrive(id);
-            }
             (command.run)(self, now, id, command.argument(text))
         };
         if let (Flow::Wait, Some(session), Some(paid)) = (flow, self.sessions.get_mut(id), paid_before) {
@@ -273,6 +270,7 @@ impl Chat {
             // Those who take their first names in one turn join in one line, which no reply must divide.
             let due = self.place_behind_announcements(id);
             self.reply_at(due, id, &words);
+            // It waited for announcements already.
             self.arrive(id);
         } else {
             self.reply(id, &words);

@@ -200,6 +200,12 @@ impl Room {
         !self.pins.is_empty()
     }
 
+    /// Whether anything is to be announced before what is said next.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        !self.announcements.is_empty() || !self.rolls.is_empty()
+    }
+
     /// Whether so many announcements wait that what would add to them has to wait, too.
     #[must_use]
     pub fn is_behind_with_announcements(&self) -> bool {

@@ -149,12 +149,12 @@ impl Chat {
         text: &[u8],
         is_action: bool,
     ) -> Flow {
-        if self.wait_to_arrive(id) == Flow::Wait {
+        // Its joining is the first of the notices.
+        if self.arrive(id) == Flow::Wait {
             return Flow::Wait;
         }
-        // Its joining is the first of the notices.
-        self.arrive(id);
-        if !sabotaged!(SayBeforeNotices) && !self.announce_in(now, room_id) {
+        let is_announced = self.rooms.get(room_id.index()).is_some_and(|room| !room.has_news());
+        if !is_announced && !sabotaged!(SayBeforeNotices) && !self.announce_in(now, room_id) {
             return self.wait_for_room(id, room_id);
         }
         let Some(room) = self.rooms.get_mut(room_id.index()) else { return Flow::Done };
