@@ -49,8 +49,10 @@ pub struct Names<K> {
     /// Ordered, not hashed: nobody can choose names that collide, and a replayed
     /// run needs no random seed.
     held: BTreeMap<Box<str>, Held<K>>,
-    /// How no name may begin, by its keys.
+    /// How no name may begin, by its keys: as a guest's.
     guest_looks: Vec<Box<str>>,
+    /// How no name with a digit in it may begin: a dash has too many lookalikes, and none at all is one, too.
+    numbered_guest_looks: Vec<Box<str>>,
     live: usize,
 }
 
@@ -100,7 +102,13 @@ impl<K: Copy + Eq> Names<K> {
     pub fn new(bytes_max: usize) -> Self {
         let reserved = RESERVED.iter().flat_map(|name| keys(name));
         let held = reserved.map(|key| (key, Held::Reserved)).collect();
-        Self { bytes_max, held, guest_looks: keys(guests::PREFIX), live: 0 }
+        Self {
+            bytes_max,
+            held,
+            guest_looks: keys(guests::PREFIX),
+            numbered_guest_looks: keys(guests::PREFIX.trim_end_matches('-')),
+            live: 0,
+        }
     }
 
     /// Gives `name` to `owner`, in addition to any that `owner` has: a session
@@ -168,7 +176,10 @@ impl<K: Copy + Eq> Names<K> {
     fn admit(&self, name: &str, own: &[Box<str>]) -> Result<Vec<Box<str>>, NameError> {
         check_form(name, self.bytes_max)?;
         let keys = keys(name);
-        if keys.iter().any(|key| self.guest_looks.iter().any(|look| key.starts_with(&**look))) {
+        let begins =
+            |looks: &[Box<str>]| keys.iter().any(|key| looks.iter().any(|look| key.starts_with(&**look)));
+        let has_digit = name.contains(char::is_numeric);
+        if begins(&self.guest_looks) || (has_digit && begins(&self.numbered_guest_looks)) {
             return Err(NameError::LikeGuest(name.into()));
         }
         let mut refusal = None;
@@ -427,12 +438,22 @@ mod tests {
 
     #[test]
     fn no_name_begins_as_those_of_guests_do() {
-        for name in ["guest-1", "Guest-12", "GUEST-house", "guеst-l", "ɡuest-1"] {
+        for name in [
+            "guest-1",
+            "Guest-12",
+            "GUEST-house",
+            "guеst-l",
+            "ɡuest-1",
+            "guest1",
+            "guest_1",
+            "guestー1",
+            "guest٣",
+        ] {
             let refused = refusal(name);
             let is_known = matches!(refused, NameError::LikeGuest(_) | NameError::BadCharacter(_));
             assert!(is_known, "{name}: {refused}");
         }
-        for name in ["guest", "guest1", "my-guest-1", "客人-1"] {
+        for name in ["guest", "guesthouse", "guest_of_ann", "my-guest-1", "客人-1"] {
             assert_eq!(names().claim(name, 1), Ok(()), "{name}");
         }
     }
