@@ -22,6 +22,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use crate::codec::text;
 use crate::engine::{
     Action, ConnectionId, Endpoint, Engine, ListenerId, Moment, Now, Output, Peer, Reason, Written,
 };
@@ -136,7 +137,7 @@ struct Connected {
     /// Until then a pipe asks again for what was refused; `None`: not at all, it is the first connection.
     gives_up_at: Option<Moment>,
     /// What the first line says if it is no greeting: a refusal, if it stays the only one.
-    refusal: Option<String>,
+    refusal: Option<Vec<u8>>,
     has_eof: bool,
     /// The server was told that no more will come.
     is_finished: bool,
@@ -301,7 +302,7 @@ impl<H: Host> Client<H> {
                 return self.refuse(&words);
             }
             if up.speaks_at.is_some() {
-                self.show(format!("-- {words} --").as_bytes(), true);
+                self.show_words(&words);
             }
         }
         let is_asked = self.has_said_quit || self.input == Input::Leaving;
@@ -321,8 +322,9 @@ impl<H: Host> Client<H> {
         self.pause(now, &why);
     }
 
-    fn refuse(&mut self, words: &str) {
-        let words = crate::codec::text::clean(words.as_bytes());
+    fn refuse(&mut self, words: &[u8]) {
+        let words = text::clean(words);
+        let words = text::truncate_at_char(&words, limits::CLIENT_WORDS_BYTES_MAX);
         self.end(Outcome::CannotConnect(format!("cannot connect to {}: {words}", self.settings.address)));
     }
 
@@ -537,8 +539,8 @@ impl<H: Host> Engine for Client<H> {
         match &self.link {
             Link::Pausing(until) if *until <= now.moment => self.connect(0),
             Link::Up(up) if is_due(up.speaks_at) => {
-                if let Some(words) = &up.refusal {
-                    self.show(format!("-- {words} --").as_bytes(), true);
+                if let Some(words) = up.refusal.clone() {
+                    self.show_words(&words);
                 }
                 self.speak(now);
             }

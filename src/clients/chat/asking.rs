@@ -208,15 +208,14 @@ impl<H: Host> Client<H> {
             _ => None,
         };
         let is_own = matches!(self.outbox.gate(), Some(Gate::Place(_)));
-        let words = text::clean(words.as_bytes());
         let what = format!("{} refused {wish}: {words}", self.settings.address);
         match gives_up_at {
-            Some(gives_up_at) if is_own && now.moment < gives_up_at && may_be_granted_later(&words) => {
+            Some(gives_up_at) if is_own && now.moment < gives_up_at && may_be_granted_later(words) => {
                 if self.asking.again_at.is_none() && self.asking.refused.is_empty() {
                     let seconds = limits::CLIENT_WISH.as_secs();
                     self.tell(&format!("{what}: asking again for {seconds} s"));
                 }
-                self.asking.refused = vec![Refused { wish: wish.clone(), words }];
+                self.asking.refused = vec![Refused { wish: wish.clone(), words: words.into() }];
                 self.asking.again_at = Some((now.moment + self.asking.pauses.next()).min(gives_up_at));
             }
             _ => self.end(Outcome::CannotConnect(format!("{what}: nothing that waited for it was said"))),

@@ -195,3 +195,28 @@ fn a_piped_line_that_the_server_refuses_is_a_failure() {
     stage.end_server();
     stage.assert_failed("the.server:1: that line was too long and was not sent");
 }
+
+#[test]
+fn nothing_that_a_terminal_obeys_is_kept_of_the_servers_words() {
+    const HOSTILE: &str = "'\x1b]0;pwned\x07\x1b[2J\u{202e}\u{9b}' is taken";
+    let line = format!("-- {HOSTILE} --\n");
+    for (greeting, is_person) in [(GREETING, true), (GREETING, false), (line.as_bytes(), false)] {
+        let mut stage = greeted(PIPE, greeting, |settings| {
+            (settings.is_person, settings.nick) = (is_person, Some("ann".into()));
+        });
+        stage.input(b"secret\n");
+        if greeting == GREETING {
+            stage.answer(HOSTILE);
+            stage.input(b"again\n");
+            stage.hear(format!("-- {HOSTILE}: was not sent --\n").as_bytes());
+        }
+        if stage.client.outcome().is_none() {
+            stage.end_input(b"");
+            stage.end_server();
+        }
+        let told = format!("{:?} {:?}", stage.client.host.reports, stage.client.outcome());
+        assert!(told.contains("]0;pwned[2J"), "{told}");
+        // As Rust writes what has to be escaped.
+        assert!(!told.contains("\\u{") && !told.contains('\u{202e}'), "{told}");
+    }
+}
