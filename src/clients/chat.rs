@@ -30,10 +30,11 @@ use crate::limits;
 
 use super::{Outcome, describe};
 use asking::Asking;
-use outbox::Outbox;
+use outbox::{Gate, Outbox};
 use reconnect::{Pauses, Place};
 use screen::Screen;
 pub use show::Style;
+use wish::Wish;
 
 /// What a client is to do.
 #[derive(Debug)]
@@ -94,8 +95,8 @@ pub struct Client<H> {
     fault: Option<String>,
     /// A connection was made before, whatever became of it.
     was_connected: bool,
-    /// `/quit` was said in a pipe: the server's end is then what was asked for.
-    has_said_quit: bool,
+    /// The server has taken all that a pipe had: whatever ends then is what was asked for.
+    is_confirmed: bool,
     ready: VecDeque<ConnectionId>,
     blocked: Vec<ConnectionId>,
     actions: VecDeque<Action>,
@@ -139,6 +140,8 @@ struct Connected {
     /// What the first line says if it is no greeting: a refusal, if it stays the only one.
     refusal: Option<Vec<u8>>,
     has_eof: bool,
+    /// The server said last that it ends, which is no answer to our end.
+    is_closing: bool,
     /// The server was told that no more will come.
     is_finished: bool,
 }
@@ -188,7 +191,7 @@ impl<H: Host> Client<H> {
             is_dropping: false,
             fault: None,
             was_connected: false,
-            has_said_quit: false,
+            is_confirmed: false,
             ready: VecDeque::new(),
             blocked: Vec::new(),
             actions: VecDeque::new(),
@@ -294,9 +297,12 @@ impl<H: Host> Client<H> {
 
     fn lose(&mut self, now: Now, reason: Reason) {
         let Link::Up(up) = std::mem::replace(&mut self.link, Link::Over) else { return };
+        let is_unconfirmed = self.outbox.is_unconfirmed() && !self.settings.is_person;
+        // What is left behind the question whether all was taken, a quit, is none of it.
+        let is_all_sent =
+            self.outbox.is_empty() || matches!(self.outbox.gate(), Some(Gate::Asked(Wish::Taken, _)));
         self.outbox.rewind();
         self.forget_questions();
-        let is_all_sent = self.outbox.is_empty();
         if let Some(words) = up.refusal {
             if !self.was_connected {
                 return self.refuse(&words);
@@ -305,21 +311,36 @@ impl<H: Host> Client<H> {
                 self.show_words(&words);
             }
         }
-        let is_asked = self.has_said_quit || self.input == Input::Leaving;
-        if is_asked || (up.has_eof && is_all_sent && self.input == Input::Ended) {
+        let is_asked = self.is_confirmed || self.input == Input::Leaving;
+        let is_over = self.input == Input::Ended && is_all_sent;
+        let is_orderly = up.has_eof && !up.is_closing && up.is_finished;
+        if is_asked || (is_over && (is_orderly || !is_unconfirmed)) {
             let fault = self.fault.take();
             return self.end(fault.map_or(Outcome::Done, Outcome::Failed));
         }
         let why = if up.has_eof { "the server closed it".into() } else { reason.to_string() };
-        let why = format!("lost the connection to {}: {why}", self.settings.address);
-        if self.input == Input::Ended && is_all_sent {
-            return self.end(Outcome::Failed(format!("{why}: the last lines may not have arrived")));
+        let mut why = format!("lost the connection to {}: {why}", self.settings.address);
+        if is_unconfirmed {
+            why += ": the last lines may not have arrived; see the room before you send them again";
+        }
+        if is_over {
+            return self.fail(why);
         }
         if !self.settings.reconnects {
-            return self.end(Outcome::Failed(why));
+            return self.fail(why);
+        }
+        if is_unconfirmed {
+            // They are not said again, for they may have been heard.
+            self.fault.get_or_insert_with(|| why.clone());
         }
         self.was_connected = true;
         self.pause(now, &why);
+    }
+
+    /// Ends, and tells what else there is to tell.
+    fn fail(&mut self, why: String) {
+        let why = self.fault.take().map_or_else(|| why.clone(), |fault| format!("{fault}; {why}"));
+        self.end(Outcome::Failed(why));
     }
 
     fn refuse(&mut self, words: &[u8]) {
@@ -386,6 +407,7 @@ impl<H: Host> Engine for Client<H> {
             gives_up_at: None,
             refusal: None,
             has_eof: false,
+            is_closing: false,
             is_finished: false,
         });
     }

@@ -119,7 +119,13 @@ impl<H: Host> Client<H> {
         match heard {
             Heard::Answered => {
                 let Some(asked) = self.asking.open.take() else { return };
-                if asked.is_granted {
+                if !asked.is_aside {
+                    self.outbox.confirm();
+                }
+                if asked.wish == Wish::Taken {
+                    self.outbox.open();
+                    self.is_confirmed = true;
+                } else if asked.is_granted {
                     self.grant(&asked)
                 } else {
                     self.refuse_wish(now, asked)
@@ -242,7 +248,8 @@ impl<H: Host> Client<H> {
 
     /// A deadline of a question, or of a question that is asked again, may have passed.
     pub(super) fn ask_again(&mut self, now: Now) {
-        if self.asking.open.as_ref().is_some_and(|asked| asked.due <= now.moment) {
+        let is_missed = |asked: &Asked| asked.due <= now.moment;
+        if self.asking.open.as_ref().is_some_and(is_missed) && !self.confirms() {
             return self.miss_answer(now);
         }
         if self.asking.again_at.is_some_and(|at| at <= now.moment) && self.asking.open.is_none() {
@@ -262,12 +269,17 @@ impl<H: Host> Client<H> {
     pub(super) fn hear_news(&mut self, now: Now, words: &str) {
         let is_free = self.asking.refused.iter().any(|refused| match &refused.wish {
             Wish::Nick(name) => frees(words, name),
-            Wish::Room(_) => false,
+            Wish::Room(_) | Wish::Taken => false,
         });
         if let (true, Some(at), Some(asked_at)) = (is_free, self.asking.again_at, self.asking.asked_at) {
             let soonest = (asked_at + limits::CLIENT_WISH_PAUSE_MIN).max(now.moment);
             self.asking.again_at = Some(at.min(soonest));
         }
+    }
+
+    /// Whether it is asked if the server has taken all: that may take as long as it is there.
+    fn confirms(&self) -> bool {
+        self.asking.open.as_ref().is_some_and(|asked| asked.wish == Wish::Taken)
     }
 
     fn miss_answer(&mut self, now: Now) {
@@ -288,6 +300,7 @@ impl<H: Host> Client<H> {
     pub(super) fn question_deadline(&self, up: &Connected) -> Option<Moment> {
         let is_greeting_due = up.commands == Commands::Unknown && self.outbox.gate().is_some();
         let asked = self.asking.open.as_ref().map(|asked| asked.due);
+        let asked = asked.filter(|_| !self.confirms());
         let again = self.asking.again_at.filter(|_| asked.is_none());
         [is_greeting_due.then_some(up.greets_by), asked, again].into_iter().flatten().min()
     }
@@ -305,6 +318,11 @@ impl<H: Host> Client<H> {
 
     /// Something is to be asked for, and nobody is there to answer.
     fn ask_nobody(&mut self) {
+        if matches!(self.outbox.gate(), Some(Gate::Asked(Wish::Taken, _))) {
+            // It cannot be known there: its orderly end has to be enough.
+            drop(self.outbox.open());
+            return;
+        }
         let why = self.no_commands();
         if !self.settings.is_person {
             let what = match self.outbox.gate() {
@@ -379,7 +397,7 @@ impl<H: Host> Client<H> {
         let refused = held.clone().find(|held| matches!(held.wish, Wish::Room(_))).or_else(|| held.next())?;
         let remedy = match refused.wish {
             Wish::Nick(_) => "/nick NAME asks for another, and the same line again is said without it",
-            Wish::Room(_) => "/join ROOM enters another",
+            Wish::Room(_) | Wish::Taken => "/join ROOM enters another",
         };
         Some(format!("{} is refused ({}); {remedy}", refused.wish, refused.words))
     }

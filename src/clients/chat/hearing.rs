@@ -24,6 +24,7 @@ impl<H: Host> Client<H> {
             // It is shown with what comes next: alone, it is the reason of a refusal, told by `lose`.
             return;
         }
+        up.is_closing = words == Some(b"the server is closing");
         let is_silent = up.speaks_at.is_some();
         let withheld = up.refusal.take().filter(|_| is_silent);
         if self.leave_deadline.is_some() {

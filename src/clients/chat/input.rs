@@ -168,7 +168,10 @@ impl<H: Host> Client<H> {
         let is_quit = data::is_quit(line);
         if self.settings.takes_commands {
             let clean = text::clean(line);
-            self.has_said_quit |= is_quit_command(&clean);
+            let is_quit = is_quit || is_quit_command(&clean);
+            if is_quit {
+                self.ask_whether_taken();
+            }
             match Wish::of(&clean) {
                 Some(_) => self.command(&clean),
                 None => {
@@ -210,8 +213,16 @@ impl<H: Host> Client<H> {
         if self.screen.is_interactive() { "the Up key brings it back" } else { "type it again" }
     }
 
+    /// Behind the last line: what the socket took, a server that ends may never have read.
+    fn ask_whether_taken(&mut self) {
+        if !self.settings.is_plain && !self.outbox.asks_for(|wish| *wish == Wish::Taken) {
+            self.outbox.push_question(Wish::Taken, "");
+        }
+    }
+
     pub(super) fn end_input(&mut self, now: Now) {
         self.input = Input::Ended;
+        self.ask_whether_taken();
         self.advance(now);
         self.finish_output();
     }

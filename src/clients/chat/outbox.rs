@@ -32,6 +32,8 @@ pub(super) struct Outbox {
     sent: usize,
     /// Lines that only this connection has to hear, ahead of all others.
     questions: Vec<u8>,
+    /// Something of `bytes` was sent on this connection, and no answer to a question behind it was heard.
+    is_unconfirmed: bool,
     /// Where they stand in `bytes`, ascending; each at least at `sent`.
     gates: VecDeque<(usize, Gate)>,
 }
@@ -79,6 +81,16 @@ impl Outbox {
     /// Lets through what stands behind the first gate.
     pub(super) fn open(&mut self) -> Option<Gate> {
         self.gates.pop_front().map(|(_, gate)| gate)
+    }
+
+    /// The question that the first gate stands for is answered: the server has taken all before it.
+    pub(super) fn confirm(&mut self) {
+        self.is_unconfirmed = false;
+    }
+
+    /// Whether lines were sent of which it is not known that the server has taken them.
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        self.is_unconfirmed
     }
 
     /// Whether anything waits behind a gate, or for one.
@@ -149,6 +161,7 @@ impl Outbox {
             return;
         }
         self.sent += bytes;
+        self.is_unconfirmed |= bytes > 0;
         debug_assert!(self.sent <= self.bytes.len());
         if self.is_empty() {
             self.drop_front(self.sent);
@@ -164,6 +177,7 @@ impl Outbox {
         self.drop_front(self.line_start());
         self.sent = 0;
         self.questions.clear();
+        self.is_unconfirmed = false;
         self.gates.retain(|(_, gate)| matches!(gate, Gate::Asked(..)));
         // The next server may be another one.
         let marked = memchr::memmem::find_iter(&self.bytes, SAY)

@@ -86,6 +86,7 @@ impl Place {
                 self.forget(wish);
                 self.rooms.push(name.clone());
             }
+            Wish::Taken => {}
         }
     }
 
@@ -94,6 +95,7 @@ impl Place {
         match wish {
             Wish::Nick(name) => drop(self.nick.take_if(|nick| nick == name)),
             Wish::Room(name) => self.rooms.retain(|room| room != name),
+            Wish::Taken => {}
         }
     }
 
@@ -102,6 +104,7 @@ impl Place {
         match wish {
             Wish::Nick(name) => self.nick.as_ref() == Some(name),
             Wish::Room(name) => self.rooms.last() == Some(name),
+            Wish::Taken => false,
         }
     }
 

@@ -97,6 +97,16 @@ impl Stage {
         self.hear(answer.as_bytes());
     }
 
+    /// The server has taken all: it answers the last question, which is then forgotten.
+    #[track_caller]
+    fn confirm(&mut self) {
+        let sent = self.sent();
+        let at = sent.trim_end().rfind('\n').map_or(0, |at| at + 1);
+        let nonce = sent[at..].strip_prefix("/ping ").expect("a question").trim_end().to_owned();
+        self.sent.truncate(at);
+        self.hear(format!("-- pong {nonce} --\n").as_bytes());
+    }
+
     /// The lines that were sent, but for what ends a question.
     fn said(&self) -> Vec<&str> {
         self.sent().lines().filter(|line| !line.starts_with("/ping ")).collect()
@@ -241,6 +251,8 @@ fn a_pipe_is_sent_in_order_whatever_its_fragments_and_its_end_is_told() {
     }
     assert!(!stage.is_finished());
     stage.end_input(&kept);
+    assert!(!stage.is_finished());
+    stage.confirm();
     assert_eq!(stage.sent(), "one\n你好\r\n\nlast without an end\n");
     assert!(stage.is_finished());
     stage.hear(b"bye\n");
@@ -258,6 +270,9 @@ fn nothing_is_sent_before_the_greeting_or_its_time() {
     assert_eq!(stage.sent(), "");
     assert!(!stage.is_finished());
     stage.wait(limits::CLIENT_GREETING);
+    assert_eq!(stage.sent(), "early\n");
+    assert!(!stage.is_finished(), "it may have commands, and can be asked then whether it has taken all");
+    stage.wait(limits::CLIENT_GREETING_LONG);
     assert_eq!(stage.sent(), "early\n");
     assert!(stage.is_finished());
 }
@@ -306,9 +321,87 @@ fn quit_in_a_pipe_of_commands_is_the_last_line() {
     stage.hear(GREETING);
     assert_eq!(stage.input(b"a\nquit\nb\n"), 9);
     stage.end_input(b"");
+    stage.confirm();
     assert_eq!(stage.sent(), "a\nquit\n");
     stage.end_server();
     assert_eq!(stage.client.outcome(), Some(&Outcome::Done));
+}
+
+/// A pipe that has said a line; its end was told to the client.
+fn piped(takes_commands: bool, text: &[u8], greeting: &[u8]) -> Stage {
+    let mut stage = Stage::with(PIPE, |settings| settings.takes_commands = takes_commands);
+    stage.connect();
+    stage.hear(greeting);
+    stage.input(text);
+    stage.end_input(b"");
+    stage
+}
+
+#[test]
+fn a_server_that_ends_before_it_has_taken_all_is_no_success() {
+    for (takes_commands, text) in
+        [(false, &b"one\ntwo\n"[..]), (true, b"one\nquit\n"), (true, b"one\n/quit\n")]
+    {
+        for reason in [None, Some(Reason::Reset)] {
+            for is_confirmed in [false, true] {
+                let mut stage = piped(takes_commands, text, GREETING);
+                assert!(!stage.is_finished());
+                if is_confirmed {
+                    stage.wait(limits::CLIENT_ANSWER * 100);
+                    assert_eq!(stage.client.outcome(), None, "it may take as long as the connection lives");
+                    stage.confirm();
+                    assert!(!stage.shown().contains("pong"));
+                    assert!(stage.is_finished() && !stage.sent().contains("/ping"), "{}", stage.sent());
+                }
+                stage.hear(b"-- the server is closing --\n");
+                match reason {
+                    None => stage.end_server(),
+                    Some(reason) => stage.close(reason),
+                }
+                if is_confirmed {
+                    assert_eq!(stage.client.outcome(), Some(&Outcome::Done));
+                } else {
+                    stage.assert_failed("the last lines may not have arrived; see the room");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_without_commands_that_says_it_is_closing_may_not_have_taken_all() {
+    for is_closing in [false, true] {
+        let mut stage = piped(false, b"one\n", b"-- you are 1.2.3.4:5 in lobby; quit leaves --\n");
+        assert_eq!(stage.sent(), "one\n");
+        assert!(stage.is_finished());
+        stage.hear(if is_closing { b"-- the server is closing --\n" } else { b"1.2.3.4:5: one\n" });
+        stage.end_server();
+        if is_closing {
+            stage.assert_failed("the last lines may not have arrived");
+        } else {
+            assert_eq!(stage.client.outcome(), Some(&Outcome::Done));
+        }
+    }
+}
+
+#[test]
+fn what_was_sent_and_may_be_lost_is_not_said_twice_and_the_end_is_no_success() {
+    let mut stage = Stage::greeted(PIPE);
+    stage.socket_room = 4;
+    stage.input(b"one\ntwo\n");
+    stage.end_input(b"");
+    stage.close(Reason::Reset);
+    let told = "connection reset: the last lines may not have arrived; see the room";
+    assert!(stage.client.host.reports[0].contains(told), "{:?}", stage.client.host.reports);
+    stage.socket_room = usize::MAX;
+    let pause = stage.pause();
+    stage.wait(pause);
+    stage.connect();
+    stage.hear(GREETING);
+    stage.confirm();
+    assert_eq!(stage.sent(), "two\n");
+    stage.end_server();
+    stage.assert_failed(told);
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub(super) enum Wish {
     Nick(String),
     /// Without the `#` that it may have been given.
     Room(String),
+    /// That the server has taken all that was sent before: any answer tells so.
+    Taken,
 }
 
 impl Wish {
@@ -42,6 +44,7 @@ impl Wish {
             // The server takes one `#` away, as we did.
             Wish::Room(name) if name.starts_with('#') => format!("/join #{name}"),
             Wish::Room(name) => format!("/join {name}"),
+            Wish::Taken => String::new(),
         }
     }
 
@@ -58,6 +61,7 @@ impl Wish {
                 let rest = words.strip_prefix("you speak in ").and_then(|rest| rest.strip_prefix(&**name));
                 rest.is_some_and(|rest| rest.starts_with(" now") || rest.starts_with(" again"))
             }
+            Wish::Taken => false,
         }
     }
 }
@@ -67,6 +71,7 @@ impl std::fmt::Display for Wish {
         match self {
             Wish::Nick(name) => write!(f, "the nick {name}"),
             Wish::Room(name) => write!(f, "the room {name}"),
+            Wish::Taken => f.write_str("what was sent"),
         }
     }
 }
@@ -140,7 +145,9 @@ impl Asked {
 
     /// What the server is to be sent.
     pub(super) fn lines(&self) -> String {
-        format!("{}\n/ping {}\n", self.wish.command(), self.nonce)
+        let command = self.wish.command();
+        let end = if command.is_empty() { "" } else { "\n" };
+        format!("{command}{end}/ping {}\n", self.nonce)
     }
 
     /// The server sends a line, which it alone can have said if `is_own`; `words` are its own, if it has any
@@ -150,11 +157,11 @@ impl Asked {
             return Heard::Answered;
         }
         if memchr::memmem::find(line, self.nonce.as_bytes()).is_some()
-            || (is_own && line == self.wish.command().as_bytes())
+            || (is_own && !line.is_empty() && line == self.wish.command().as_bytes())
         {
             return Heard::Said;
         }
-        let Some(words) = words else { return Heard::Shown };
+        let Some(words) = words.filter(|_| self.wish != Wish::Taken) else { return Heard::Shown };
         if self.wish.is_granted_by(words) {
             self.is_granted = true;
         } else if !is_news(words) && self.words.is_none() && !self.is_granted {

@@ -58,6 +58,7 @@ fn the_end_of_a_pipe_is_told_once_the_room_is_granted() {
         }
         assert!(!stage.is_finished());
         stage.answer(IN_TEA);
+        stage.confirm();
         assert!(stage.is_finished());
         assert_eq!(stage.said(), ["/join tea", "secret"]);
     }

@@ -17,6 +17,7 @@ fn a_pipe_is_said_whatever_it_looks_like() {
     let mut stage = Stage::greeted(PIPE);
     stage.input(b"step 1\n/usr/bin/cc -o x x.c\nquit\nqu\x01it\n\x01/nick x\nstep 2\r\0quit\nlast");
     stage.end_input(b"quit");
+    stage.confirm();
     let said =
         "step 1\n/say /usr/bin/cc -o x x.c\n/say quit\n/say quit\n/say /nick x\nstep 2quit\n/say quit\n";
     assert_eq!(stage.sent(), said);
@@ -173,6 +174,7 @@ fn a_line_is_sent_whole_or_not_at_all_from_a_pipe_and_from_a_paste() {
             kept.drain(..consumed);
         }
         pipe.end_input(&kept);
+        pipe.confirm();
         assert_eq!(pipe.sent().len(), expected.len(), "{length}");
         pipe.end_server();
         if length > most {
@@ -192,6 +194,7 @@ fn a_piped_line_that_the_server_refuses_is_a_failure() {
     let mut stage = Stage::greeted(PIPE);
     stage.end_input(b"long");
     stage.hear(b"-- that line was too long and was not sent: 3 bytes at most (--max-line) --\n");
+    stage.confirm();
     stage.end_server();
     stage.assert_failed("the.server:1: that line was too long and was not sent");
 }
