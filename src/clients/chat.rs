@@ -301,7 +301,7 @@ impl<H: Host> Client<H> {
         // What is left behind the question whether all was taken, a quit, is none of it.
         let is_all_sent =
             self.outbox.is_empty() || matches!(self.outbox.gate(), Some(Gate::Asked(Wish::Taken, _)));
-        self.outbox.rewind();
+        self.outbox.rewind(!self.settings.is_plain);
         self.forget_questions();
         if let Some(words) = up.refusal {
             if !self.was_connected {

@@ -355,7 +355,8 @@ impl<H: Host> Client<H> {
             return self.give_back();
         }
         let rest = self.outbox.take_back();
-        let line = rest.strip_prefix(SAY).unwrap_or(&rest).split(|byte| *byte == b'\n').next();
+        let mark = rest.strip_prefix(SAY).filter(|_| !self.settings.takes_commands);
+        let line = mark.unwrap_or(&rest).split(|byte| *byte == b'\n').next();
         let line = text::clean(line.unwrap_or_default());
         let line = text::truncate_at_char(&line, QUOTED_BYTES_MAX);
         self.fault = Some(format!("{}: not said, nor what follows: {line}: {why}", self.settings.address));
@@ -426,8 +427,18 @@ const QUOTED_BYTES_MAX: usize = 64;
 
 /// Whether a typed line is a command that says nothing to anybody.
 fn says_nothing(line: &str) -> bool {
-    const QUIET: [&str; 9] =
-        ["/nick", "/join", "/leave", "/who", "/rooms", "/help", "/last", "/lag", "/ping"];
+    is_one_of(line, &QUIET)
+}
+
+/// Whether a typed line is a command that a server with commands knows.
+pub(super) fn is_known_command(line: &str) -> bool {
+    is_one_of(line, &QUIET) || is_one_of(line, &SAYING)
+}
+
+const QUIET: [&str; 9] = ["/nick", "/join", "/leave", "/who", "/rooms", "/help", "/last", "/lag", "/ping"];
+const SAYING: [&str; 4] = ["/say", "/me", "/msg", "/quit"];
+
+fn is_one_of(line: &str, commands: &[&str]) -> bool {
     let command = line.split(char::is_whitespace).next().unwrap_or_default();
-    QUIET.iter().any(|quiet| quiet.eq_ignore_ascii_case(command))
+    commands.iter().any(|known| known.eq_ignore_ascii_case(command))
 }

@@ -1,5 +1,6 @@
 //! What the person types, or the pipe brings: lines to be sent, and when there will be no more of them.
 
+use super::asking;
 use super::data::{self, Data};
 use super::wish::Wish;
 use super::{Client, Commands, Host, Input, Link, Outcome};
@@ -94,9 +95,15 @@ impl<H: Host> Client<H> {
             Link::Up(up) => up.commands == Commands::Absent && self.settings.is_person,
             _ => false,
         };
+        // What a pipe has is not seen by anybody before it is sent.
+        let is_command = |line: &str| !self.settings.is_person || asking::is_known_command(line);
         match Wish::of(line) {
             Some(wish) if !self.settings.is_plain && !has_no_commands => {
                 self.outbox.push_question(wish, line)
+            }
+            // In the clear it would be said to everybody.
+            None if !self.settings.is_plain && !has_no_commands && is_command(line) => {
+                self.outbox.push_marked(line.as_bytes());
             }
             _ => self.outbox.push(line.as_bytes()),
         }
@@ -172,12 +179,10 @@ impl<H: Host> Client<H> {
             if is_quit {
                 self.ask_whether_taken();
             }
-            match Wish::of(&clean) {
-                Some(_) => self.command(&clean),
-                None => {
-                    self.place.note_said(&clean);
-                    self.outbox.push(line);
-                }
+            if clean.starts_with('/') {
+                self.command(&clean);
+            } else {
+                self.outbox.push(line);
             }
             if is_quit {
                 self.input = Input::Ended;

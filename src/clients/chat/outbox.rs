@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 
 use super::wish::Wish;
-use crate::codec::line::SAY;
 use crate::limits;
 
 /// Sent bytes that are kept before they are dropped, all at once, so that dropping costs little.
@@ -16,7 +15,7 @@ const KEPT_BYTES_MAX: usize = 64 * 1024;
 /// What has to be known before the lines behind it are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Gate {
-    /// That the server has commands: a line behind it is marked as text for such a one.
+    /// That the server has commands: a line behind it is one, or is marked as text for such a server.
     Mark,
     /// That what the person had, or wants from the start, is granted on this connection.
     Place(Wish),
@@ -46,7 +45,7 @@ impl Outbox {
         self.bytes.push(b'\n');
     }
 
-    /// Adds a line that only a server with commands takes for text.
+    /// Adds a line that begins with a slash, which only a server with commands takes as it is meant.
     pub(super) fn push_marked(&mut self, line: &[u8]) {
         // One gate is enough: what it lets through, it lets through for this connection.
         if !self.gates.iter().any(|(_, gate)| *gate == Gate::Mark) {
@@ -172,16 +171,18 @@ impl Outbox {
         }
     }
 
-    /// The connection is lost: a line that it took half is sent again, whole, on the next one.
-    pub(super) fn rewind(&mut self) {
+    /// The connection is lost: a line that it took half is sent again, whole, on the next one. `is_for_commands`: a
+    /// line that begins with a slash is sent only to a server with commands.
+    pub(super) fn rewind(&mut self, is_for_commands: bool) {
         self.drop_front(self.line_start());
         self.sent = 0;
         self.questions.clear();
         self.is_unconfirmed = false;
         self.gates.retain(|(_, gate)| matches!(gate, Gate::Asked(..)));
         // The next server may be another one.
-        let marked = memchr::memmem::find_iter(&self.bytes, SAY)
-            .find(|at| self.bytes[..*at].last().is_none_or(|last| *last == b'\n'));
+        let marked = memchr::memchr_iter(b'/', &self.bytes)
+            .find(|at| self.bytes[..*at].last().is_none_or(|last| *last == b'\n'))
+            .filter(|_| is_for_commands);
         if let Some(marked) = marked {
             let index = self.gates.partition_point(|(at, _)| *at <= marked);
             self.gates.insert(index, (marked, Gate::Mark));
@@ -220,11 +221,11 @@ mod tests {
         outbox.push(b"two");
         outbox.handle_written(6);
         assert_eq!(outbox.unsent(), b"o\n");
-        outbox.rewind();
+        outbox.rewind(true);
         for sent in [0, 3, 4] {
             assert_eq!(outbox.unsent(), b"two\n");
             outbox.handle_written(sent);
-            outbox.rewind();
+            outbox.rewind(true);
         }
         assert!(outbox.is_empty());
     }
@@ -272,18 +273,20 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.begin([nick()].into_iter());
         outbox.open();
-        for line in [&b"one"[..], b"x /say y"] {
+        for line in [&b"one"[..], b"x /y"] {
             outbox.push(line);
         }
         outbox.push_question(Wish::room("tea"), "/join tea");
         outbox.push_marked(b"/say quit");
         outbox.handle_written(5);
         outbox.ask("/nick ann\n");
-        outbox.rewind();
-        assert_eq!(outbox.unsent(), b"x /say y\n");
-        outbox.handle_written(9);
+        outbox.rewind(true);
+        assert_eq!(outbox.unsent(), b"x /y\n");
+        outbox.handle_written(5);
         assert!(matches!(outbox.open(), Some(Gate::Asked(..))));
         assert_eq!((outbox.unsent(), outbox.gate()), (&b""[..], Some(&Gate::Mark)));
+        outbox.rewind(false);
+        assert_eq!(outbox.gate(), None);
     }
 
     #[test]

@@ -223,3 +223,62 @@ fn nothing_that_a_terminal_obeys_is_kept_of_the_servers_words() {
         assert!(!told.contains("\\u{") && !told.contains('\u{202e}'), "{told}");
     }
 }
+
+#[test]
+fn a_command_is_not_said_to_a_server_without_commands() {
+    for greeting in [PLAIN_GREETING, b"hello\n", b"-- odd --\nhello\n"] {
+        for command in ["/msg bob secret", "/who", "\u{1}/msg bob secret", "/say x", "/quit"] {
+            let mut stage = greeted(PIPE, greeting, |settings| settings.takes_commands = true);
+            stage.input(format!("one\n{command}\nthree\n").as_bytes());
+            stage.end_input(b"");
+            assert_eq!(stage.sent(), "one\n", "{command}");
+            stage.end_server();
+            let clean = command.trim_start_matches('\u{1}');
+            stage.assert_failed(&format!("not said, nor what follows: {clean}: the server has no commands"));
+        }
+    }
+}
+
+#[test]
+fn a_command_that_waited_is_not_said_to_another_server_without_commands() {
+    for is_person in [false, true] {
+        let mut stage = greeted(PIPE, GREETING, |settings| {
+            (settings.is_person, settings.takes_commands) = (is_person, true);
+        });
+        stage.socket_room = 6;
+        stage.input(b"one\n/msg bob secret\nthree\n");
+        assert_eq!(stage.sent(), "one\n/m");
+        stage.close(Reason::Reset);
+        stage.socket_room = usize::MAX;
+        let pause = stage.pause();
+        stage.wait(pause);
+        stage.connect();
+        stage.hear(PLAIN_GREETING);
+        assert_eq!(stage.sent(), "");
+        if is_person {
+            let told = "not sent (type it again): /msg bob secret (and 1 more)";
+            assert!(stage.client.host.reports.iter().any(|report| report == told));
+            // Now it is known to have none, and is seen to have none.
+            stage.input(b"/msg bob hello\n");
+            assert_eq!(stage.sent(), "/msg bob hello\n");
+        } else {
+            stage.end_server();
+            stage.assert_failed("nor what follows: /msg bob secret: the server has no commands");
+        }
+    }
+}
+
+#[test]
+fn a_command_that_is_typed_before_the_greeting_waits_for_it() {
+    for (greeting, sent) in [(GREETING, "/msg bob secret\nnext\n"), (PLAIN_GREETING, "")] {
+        let mut stage = Stage::new(TERMINAL);
+        stage.input(b"/msg bob secret\rnext\r");
+        stage.connect();
+        stage.wait(limits::CLIENT_GREETING);
+        assert_eq!(stage.sent(), "");
+        stage.hear(greeting);
+        assert_eq!(stage.sent(), sent);
+        let is_told = stage.shown().contains("not sent (the Up key brings it back): /msg bob secret");
+        assert_eq!(is_told, sent.is_empty());
+    }
+}
