@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use super::outbox::Gate;
 use super::reconnect::Pauses;
-use super::wish::{Asked, Heard, Wish, frees, may_be_granted_later};
+use super::wish::{Asked, Heard, Wish, frees, may_be_granted_later, room_left};
 use super::{Client, Commands, Connected, Host, Input, Link, Outcome};
 use crate::codec::line::SAY;
 use crate::codec::text;
@@ -149,6 +149,9 @@ impl<H: Host> Client<H> {
         if matches!(gate, Some(Gate::Asked(..))) {
             self.place.note_wanted(&asked.wish);
         }
+        if let Some(room) = asked.words.as_deref().filter(|_| asked.wish == Wish::Leave).and_then(room_left) {
+            self.place.forget(&Wish::Room(room.into()));
+        }
         self.asking.waived.take_if(|waived| is_same_kind(waived, &asked.wish));
         self.asking.again_at = None;
         self.asking.pauses.reset();
@@ -269,7 +272,7 @@ impl<H: Host> Client<H> {
     pub(super) fn hear_news(&mut self, now: Now, words: &str) {
         let is_free = self.asking.refused.iter().any(|refused| match &refused.wish {
             Wish::Nick(name) => frees(words, name),
-            Wish::Room(_) | Wish::Taken => false,
+            Wish::Room(_) | Wish::Leave | Wish::Taken => false,
         });
         if let (true, Some(at), Some(asked_at)) = (is_free, self.asking.again_at, self.asking.asked_at) {
             let soonest = (asked_at + limits::CLIENT_WISH_PAUSE_MIN).max(now.moment);
@@ -398,7 +401,7 @@ impl<H: Host> Client<H> {
         let refused = held.clone().find(|held| matches!(held.wish, Wish::Room(_))).or_else(|| held.next())?;
         let remedy = match refused.wish {
             Wish::Nick(_) => "/nick NAME asks for another, and the same line again is said without it",
-            Wish::Room(_) | Wish::Taken => "/join ROOM enters another",
+            _ => "/join ROOM enters another",
         };
         Some(format!("{} is refused ({}); {remedy}", refused.wish, refused.words))
     }

@@ -56,7 +56,6 @@ impl<H: Host> Client<H> {
 
     /// The server says something in its own name.
     fn note_words(&mut self, now: Now, words: &str) {
-        self.place.note_heard(words);
         self.hear_news(now, words);
         let is_loss = !self.settings.is_person && words.contains("was not sent");
         if is_loss && self.fault.is_none() {

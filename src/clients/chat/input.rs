@@ -90,7 +90,6 @@ impl<H: Host> Client<H> {
 
     /// Sends a line that may be a command: what asks for a nick or a room is answered before the next.
     fn command(&mut self, line: &str) {
-        self.place.note_said(line);
         let has_no_commands = match &self.link {
             Link::Up(up) => up.commands == Commands::Absent && self.settings.is_person,
             _ => false,

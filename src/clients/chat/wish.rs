@@ -14,6 +14,8 @@ pub(super) enum Wish {
     Nick(String),
     /// Without the `#` that it may have been given.
     Room(String),
+    /// To leave the room that is spoken in.
+    Leave,
     /// That the server has taken all that was sent before: any answer tells so.
     Taken,
 }
@@ -25,7 +27,10 @@ impl Wish {
 
     /// What a line asks for, if the server takes it so.
     pub(super) fn of(line: &str) -> Option<Self> {
-        let (command, rest) = line.split_once(char::is_whitespace)?;
+        let (command, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        if command.eq_ignore_ascii_case("/leave") {
+            return Some(Wish::Leave);
+        }
         let name = rest.trim();
         if name.is_empty() {
             None
@@ -44,6 +49,7 @@ impl Wish {
             // The server takes one `#` away, as we did.
             Wish::Room(name) if name.starts_with('#') => format!("/join #{name}"),
             Wish::Room(name) => format!("/join {name}"),
+            Wish::Leave => "/leave".into(),
             Wish::Taken => String::new(),
         }
     }
@@ -61,6 +67,7 @@ impl Wish {
                 let rest = words.strip_prefix("you speak in ").and_then(|rest| rest.strip_prefix(&**name));
                 rest.is_some_and(|rest| rest.starts_with(" now") || rest.starts_with(" again"))
             }
+            Wish::Leave => room_left(words).is_some(),
             Wish::Taken => false,
         }
     }
@@ -71,6 +78,7 @@ impl std::fmt::Display for Wish {
         match self {
             Wish::Nick(name) => write!(f, "the nick {name}"),
             Wish::Room(name) => write!(f, "the room {name}"),
+            Wish::Leave => f.write_str("to leave the room"),
             Wish::Taken => f.write_str("what was sent"),
         }
     }
@@ -82,6 +90,11 @@ pub(super) fn may_be_granted_later(words: &str) -> bool {
     let words =
         if words.starts_with('\'') { words.rsplit_once('\'').map_or(words, |(_, why)| why) } else { words };
     words.contains("taken") || words.contains("in use") || words.contains("at most (--max-rooms-per-client)")
+}
+
+/// The room that the server says it let the person leave.
+pub(super) fn room_left(words: &str) -> Option<&str> {
+    words.strip_prefix("you left ")?.split_once(" and ").map(|(room, _)| room)
 }
 
 /// Whether it is news of the room, and so no answer to anything.
@@ -112,7 +125,7 @@ pub(super) struct Asked {
     /// When no answer will come any more.
     pub(super) due: Moment,
     pub(super) is_granted: bool,
-    /// What the server said instead.
+    /// What the server said instead; or, of a room that was left, in granting it.
     pub(super) words: Option<String>,
     nonce: String,
 }
@@ -163,6 +176,9 @@ impl Asked {
         }
         let Some(words) = words.filter(|_| self.wish != Wish::Taken) else { return Heard::Shown };
         if self.wish.is_granted_by(words) {
+            if self.wish == Wish::Leave && !self.is_granted {
+                self.words = Some(words.into());
+            }
             self.is_granted = true;
         } else if !is_news(words) && self.words.is_none() && !self.is_granted {
             self.words = Some(text::truncate_at_char(words, limits::CLIENT_WORDS_BYTES_MAX).into());
@@ -259,7 +275,8 @@ mod tests {
     fn a_line_asks_for_what_the_server_takes_it_for() {
         assert_eq!(Wish::of("/nick  ann "), Some(Wish::Nick("ann".into())));
         assert_eq!(Wish::of("/JOIN #tea"), Some(Wish::Room("tea".into())));
-        for line in ["/nick", "/join ", "/joint x", "nick ann", "//nick ann"] {
+        assert_eq!(Wish::of("/LEAVE now"), Some(Wish::Leave));
+        for line in ["/leaves", "/nick", "/join ", "/joint x", "nick ann", "//nick ann"] {
             assert_eq!(Wish::of(line), None, "{line}");
         }
     }

@@ -372,3 +372,41 @@ fn a_flood_of_news_is_no_answer_and_no_reason_to_ask_all_the_time() {
     assert_eq!(stage.said(), ["/nick ann"]);
     assert!(stage.pause() > Duration::ZERO);
 }
+
+#[test]
+fn what_follows_a_leave_waits_for_its_answer_also_when_that_was_lost() {
+    for is_person in [false, true] {
+        let mut stage = Stage::with(PIPE, |settings| {
+            (settings.room, settings.takes_commands) = (Some("tea".into()), true);
+            settings.is_person = is_person;
+        });
+        stage.connect();
+        stage.hear(GREETING);
+        stage.answer(IN_TEA);
+        // Nobody asked to leave it, whoever says so.
+        stage.hear(b"-- you left tea and speak in lobby now --\n");
+        stage.input(b"/leave\nto all\n");
+        assert_eq!(stage.said(), ["/join tea", "/leave"]);
+        // It may have left, and may have not: the new connection is brought where that was, and asks again.
+        reconnect(&mut stage);
+        assert_eq!(stage.said(), ["/join tea"]);
+        stage.answer(IN_TEA);
+        assert_eq!(stage.said(), ["/join tea", "/leave"]);
+        stage.answer("you left tea and speak in lobby now");
+        assert_eq!(stage.said(), ["/join tea", "/leave", "to all"]);
+        reconnect(&mut stage);
+        assert_eq!(stage.said(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_room_that_cannot_be_left_ends_a_pipe() {
+    let mut stage = Stage::with(PIPE, |settings| settings.takes_commands = true);
+    stage.connect();
+    stage.hear(GREETING);
+    stage.input(b"/leave\nsecret\n");
+    stage.answer("you are in no room; /join ROOM enters one");
+    assert_eq!(stage.said(), ["/leave"]);
+    let why = "to leave the room: you are in no room; /join ROOM enters one";
+    assert_eq!(stage.client.outcome().cloned(), refused(why));
+}
