@@ -430,6 +430,7 @@ impl<H: Host> Engine for Client<H> {
         if Some(id) != self.socket() {
             return bytes.len();
         }
+        self.note_heard(now);
         self.screen.set_columns(self.host.columns());
         let mut consumed = 0;
         while let Some((line, length)) = show::next_line(&bytes[consumed..]) {
@@ -514,6 +515,7 @@ impl<H: Host> Engine for Client<H> {
         } else if Some(id) == self.socket() {
             let was_full = self.outbox.is_full();
             self.outbox.handle_written(bytes);
+            self.note_question_sent(now);
             if was_full && !self.outbox.is_full() {
                 self.actions.extend(self.console.map(Action::Resume));
             }

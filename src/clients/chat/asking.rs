@@ -101,12 +101,26 @@ impl<H: Host> Client<H> {
     }
 
     fn ask(&mut self, now: Now, wish: Wish, change: impl FnOnce(&mut Asked)) {
-        let mut asked = Asked::new(wish, now.moment + limits::CLIENT_ANSWER, self.asking.pauses.random());
+        let mut asked = Asked::new(wish, self.asking.pauses.random());
         change(&mut asked);
         self.outbox.ask(&asked.lines());
         self.asking.open = Some(asked);
         self.asking.asked_at = Some(now.moment);
         self.make_ready(self.socket());
+    }
+
+    /// The socket took something.
+    pub(super) fn note_question_sent(&mut self, now: Now) {
+        if let Some(asked) = self.asking.open.as_mut().filter(|_| !self.outbox.has_questions()) {
+            asked.note_sent(now.moment);
+        }
+    }
+
+    /// The server sends something, of whatever kind.
+    pub(super) fn note_heard(&mut self, now: Now) {
+        if let Some(asked) = &mut self.asking.open {
+            asked.note_heard(now.moment);
+        }
     }
 
     /// What a line from the server is to the open question.
@@ -251,8 +265,8 @@ impl<H: Host> Client<H> {
 
     /// A deadline of a question, or of a question that is asked again, may have passed.
     pub(super) fn ask_again(&mut self, now: Now) {
-        let is_missed = |asked: &Asked| asked.due <= now.moment;
-        if self.asking.open.as_ref().is_some_and(is_missed) && !self.confirms() {
+        let due = self.asking.open.as_ref().and_then(|asked| asked.due);
+        if due.is_some_and(|due| due <= now.moment) {
             return self.miss_answer(now);
         }
         if self.asking.again_at.is_some_and(|at| at <= now.moment) && self.asking.open.is_none() {
@@ -280,15 +294,11 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// Whether it is asked if the server has taken all: that may take as long as it is there.
-    fn confirms(&self) -> bool {
-        self.asking.open.as_ref().is_some_and(|asked| asked.wish == Wish::Taken)
-    }
-
     fn miss_answer(&mut self, now: Now) {
         let Some(mut asked) = self.asking.open.take() else { return };
-        let seconds = limits::CLIENT_ANSWER.as_secs();
-        let why = format!("no answer within {seconds} s; if the server has no commands, --plain talks to it");
+        let remedy =
+            if asked.has_heard { "" } else { "; if the server has no commands, --plain talks to it" };
+        let why = format!("no answer, and nothing else for {} s{remedy}", limits::CLIENT_ANSWER.as_secs());
         if self.settings.is_person {
             asked.words = Some(why);
             self.refuse_wish(now, asked);
@@ -302,10 +312,12 @@ impl<H: Host> Client<H> {
 
     pub(super) fn question_deadline(&self, up: &Connected) -> Option<Moment> {
         let is_greeting_due = up.commands == Commands::Unknown && self.outbox.gate().is_some();
-        let asked = self.asking.open.as_ref().map(|asked| asked.due);
-        let asked = asked.filter(|_| !self.confirms());
-        let again = self.asking.again_at.filter(|_| asked.is_none());
-        [is_greeting_due.then_some(up.greets_by), asked, again].into_iter().flatten().min()
+        let open = self.asking.open.as_ref();
+        let again = self.asking.again_at.filter(|_| open.is_none());
+        [is_greeting_due.then_some(up.greets_by), open.and_then(|asked| asked.due), again]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The connection is lost: all is asked for anew on the next one.

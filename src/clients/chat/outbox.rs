@@ -72,6 +72,11 @@ impl Outbox {
         self.questions.extend_from_slice(lines.as_bytes());
     }
 
+    /// Whether the socket has yet to take a question.
+    pub(super) fn has_questions(&self) -> bool {
+        !self.questions.is_empty()
+    }
+
     /// The gate that has to be opened next: all before it was sent.
     pub(super) fn gate(&self) -> Option<&Gate> {
         self.gates.front().filter(|(at, _)| *at == self.sent).map(|(_, gate)| gate)

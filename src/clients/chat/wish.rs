@@ -122,8 +122,11 @@ pub(super) struct Asked {
     pub(super) is_repeated: bool,
     /// Nothing that is to be said waits for the answer.
     pub(super) is_aside: bool,
-    /// When no answer will come any more.
-    pub(super) due: Moment,
+    /// When no answer will come any more, if the server says nothing until then; `None`: the socket has yet to take
+    /// the question, or it may take as long as the connection lives.
+    pub(super) due: Option<Moment>,
+    /// The server has said something since.
+    pub(super) has_heard: bool,
     pub(super) is_granted: bool,
     /// What the server said instead; or, of a room that was left, in granting it.
     pub(super) words: Option<String>,
@@ -144,16 +147,30 @@ pub(super) enum Heard {
 }
 
 impl Asked {
-    pub(super) fn new(wish: Wish, due: Moment, nonce: u64) -> Self {
+    pub(super) fn new(wish: Wish, nonce: u64) -> Self {
         Asked {
             wish,
             is_repeated: false,
             is_aside: false,
-            due,
+            due: None,
+            has_heard: false,
             is_granted: false,
             words: None,
             nonce: format!("{nonce:016x}"),
         }
+    }
+
+    /// The socket took it all.
+    pub(super) fn note_sent(&mut self, now: Moment) {
+        if self.due.is_none() && self.wish != Wish::Taken {
+            self.due = Some(now + limits::CLIENT_ANSWER);
+        }
+    }
+
+    /// The server sends something: it is there, however slowly it takes what it was sent before.
+    pub(super) fn note_heard(&mut self, now: Moment) {
+        self.has_heard = true;
+        self.due = self.due.map(|_| now + limits::CLIENT_ANSWER);
     }
 
     /// What the server is to be sent.
@@ -194,7 +211,7 @@ mod tests {
     use super::*;
 
     fn asked(wish: Wish) -> Asked {
-        Asked::new(wish, Moment::START, 7)
+        Asked::new(wish, 7)
     }
 
     #[test]

@@ -410,3 +410,40 @@ fn a_room_that_cannot_be_left_ends_a_pipe() {
     let why = "to leave the room: you are in no room; /join ROOM enters one";
     assert_eq!(stage.client.outcome().cloned(), refused(why));
 }
+
+#[test]
+fn a_server_that_only_takes_its_time_is_waited_for() {
+    let mut stage = Stage::with(PIPE, |settings| settings.takes_commands = true);
+    stage.connect();
+    stage.hear(GREETING);
+    stage.socket_room = 0;
+    stage.input(b"one\n/join tea\nsecret\n");
+    // It takes nothing yet.
+    stage.wait(limits::CLIENT_ANSWER * 3);
+    for room in [4, 3] {
+        stage.socket_room = room;
+        let socket = stage.socket();
+        stage.client.handle_writable(socket);
+        stage.turn();
+        stage.wait(limits::CLIENT_ANSWER * 3);
+    }
+    assert_eq!(stage.client.outcome(), None);
+    stage.socket_room = usize::MAX;
+    let socket = stage.socket();
+    stage.client.handle_writable(socket);
+    stage.turn();
+    // It says line by line what it was sent before, and begins one.
+    for piece in [&b"1.2.3.4:5: one\n"[..], b"1.2.3.4:5: two\n", b"1.2"] {
+        stage.wait(limits::CLIENT_ANSWER - Duration::from_millis(1));
+        stage.hear(piece);
+    }
+    stage.wait(limits::CLIENT_ANSWER - Duration::from_millis(1));
+    assert_eq!(stage.client.outcome(), None);
+    stage.wait(Duration::from_millis(1));
+    match stage.client.outcome() {
+        Some(Outcome::CannotConnect(why)) => {
+            assert!(why.contains("/join tea: no answer") && !why.contains("--plain"), "{why}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
