@@ -10,6 +10,7 @@ mod asking;
 mod data;
 mod hearing;
 mod input;
+mod late;
 mod outbox;
 mod reconnect;
 mod screen;

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use super::late::{LATE_MAX, Late};
 use super::outbox::Gate;
 use super::reconnect::Pauses;
 use super::wish::{Asked, Heard, Wish, frees, may_be_granted_later, room_left};
@@ -19,9 +20,11 @@ use crate::limits;
 /// What is asked for, and what was refused.
 #[derive(Debug)]
 pub(super) struct Asking {
-    open: Option<Asked>,
+    pub(super) open: Option<Asked>,
+    /// On a terminal: what was asked before and is still not answered, in this order.
+    pub(super) late: VecDeque<Late>,
     /// On a terminal: what was refused on this connection, at most a nick and a room.
-    refused: Vec<Refused>,
+    pub(super) refused: Vec<Refused>,
     /// What is asked for again in this round.
     again: VecDeque<Wish>,
     /// When the next round begins.
@@ -36,15 +39,16 @@ pub(super) struct Asking {
 }
 
 #[derive(Debug)]
-struct Refused {
-    wish: Wish,
-    words: String,
+pub(super) struct Refused {
+    pub(super) wish: Wish,
+    pub(super) words: String,
 }
 
 impl Asking {
     pub(super) fn new(seed: u64) -> Self {
         Asking {
             open: None,
+            late: VecDeque::new(),
             refused: Vec::new(),
             again: VecDeque::new(),
             again_at: None,
@@ -82,7 +86,7 @@ impl<H: Host> Client<H> {
                 (Gate::Place(wish) | Gate::Asked(wish, _), Commands::Present) => {
                     // A pipe waits for its next try; what a person types is asked for at once.
                     let is_due = self.settings.is_person || self.asking.again_at.is_none();
-                    if self.asking.open.is_none() && is_due {
+                    if self.asking.open.is_none() && is_due && self.asking.late.len() < LATE_MAX {
                         let wish = wish.clone();
                         self.ask(now, wish, |_| {});
                     }
@@ -125,6 +129,9 @@ impl<H: Host> Client<H> {
 
     /// What a line from the server is to the open question.
     pub(super) fn hear_answer(&mut self, line: &[u8], is_own: bool, words: Option<&str>) -> Heard {
+        if let Some(heard) = self.hear_late(line, is_own, words) {
+            return heard;
+        }
         self.asking.open.as_mut().map_or(Heard::Shown, |asked| asked.hear(line, is_own, words))
     }
 
@@ -140,14 +147,17 @@ impl<H: Host> Client<H> {
                     self.outbox.open();
                     self.is_confirmed = true;
                 } else if asked.is_granted {
-                    self.grant(&asked)
+                    let gate = self.open_gate_of(&asked);
+                    self.grant(&asked, gate.as_ref());
                 } else {
-                    self.refuse_wish(now, asked)
+                    self.refuse_wish(now, asked);
                 }
                 self.ask_next(now);
             }
+            Heard::AnsweredLate => self.settle_late(now),
             Heard::Said => {
                 self.asking.open = None;
+                self.give_up_late(usize::MAX);
                 if let Link::Up(up) = &mut self.link {
                     up.commands = Commands::Absent;
                 }
@@ -157,8 +167,13 @@ impl<H: Host> Client<H> {
         self.advance(now);
     }
 
-    fn grant(&mut self, asked: &Asked) {
-        let gate = if asked.is_aside { None } else { self.outbox.open() };
+    /// Lets through what waits for the answer to this.
+    pub(super) fn open_gate_of(&mut self, asked: &Asked) -> Option<Gate> {
+        if asked.is_aside { None } else { self.outbox.open() }
+    }
+
+    /// `gate`: what stood for the question, if anything waited for it.
+    pub(super) fn grant(&mut self, asked: &Asked, gate: Option<&Gate>) {
         self.replace(&asked.wish);
         if matches!(gate, Some(Gate::Asked(..))) {
             self.place.note_wanted(&asked.wish);
@@ -190,14 +205,25 @@ impl<H: Host> Client<H> {
     }
 
     fn refuse_wish(&mut self, now: Now, asked: Asked) {
-        let words = asked.words.unwrap_or_else(|| "the server does not say why".into());
+        let words = asked.refusal();
         if !self.settings.is_person {
             return self.refuse_in_pipe(now, &asked.wish, &words);
         }
-        if asked.is_aside {
-            return;
+        let gate = self.open_gate_of(&asked);
+        let is_asked = matches!(gate, Some(Gate::Asked(..)));
+        self.note_refused(gate, words);
+        if is_asked {
+            return self.give_back();
         }
-        match self.outbox.open() {
+        if !self.outbox.has_place_gates() && !asked.is_aside {
+            self.hold_on_arrival();
+        }
+        self.plan_again(now);
+    }
+
+    /// What this gate stood for is refused, for a person.
+    pub(super) fn note_refused(&mut self, gate: Option<Gate>, words: String) {
+        match gate {
             Some(Gate::Place(wish)) if self.place.is_current(&wish) => {
                 self.asking.refused.push(Refused { wish, words });
             }
@@ -207,18 +233,13 @@ impl<H: Host> Client<H> {
                     self.place.note_wanted(&wish);
                     self.asking.refused.push(Refused { wish, words });
                 }
-                return self.give_back();
             }
             Some(Gate::Mark) | None => {}
         }
-        if !self.outbox.has_place_gates() {
-            self.hold_on_arrival();
-        }
-        self.plan_again(now);
     }
 
     /// All that the person had, or wants from the start, was asked for: some of it was refused.
-    fn hold_on_arrival(&mut self) {
+    pub(super) fn hold_on_arrival(&mut self) {
         if let Some(why) = self.held_by(|_| false) {
             self.tell(&why);
             self.give_back();
@@ -246,8 +267,8 @@ impl<H: Host> Client<H> {
     }
 
     /// The next of this round, or, if all were asked, the next round.
-    fn ask_next(&mut self, now: Now) {
-        if self.asking.open.is_some() || !self.settings.is_person {
+    pub(super) fn ask_next(&mut self, now: Now) {
+        if self.asking.open.is_some() || !self.asking.late.is_empty() || !self.settings.is_person {
             return;
         }
         match self.asking.again.pop_front() {
@@ -256,7 +277,7 @@ impl<H: Host> Client<H> {
         }
     }
 
-    fn plan_again(&mut self, now: Now) {
+    pub(super) fn plan_again(&mut self, now: Now) {
         let is_wanted = |refused: &Refused| may_be_granted_later(&refused.words);
         if self.asking.again_at.is_none() && self.asking.refused.iter().any(is_wanted) {
             self.asking.again_at = Some(now.moment + self.asking.pauses.next());
@@ -269,7 +290,8 @@ impl<H: Host> Client<H> {
         if due.is_some_and(|due| due <= now.moment) {
             return self.miss_answer(now);
         }
-        if self.asking.again_at.is_some_and(|at| at <= now.moment) && self.asking.open.is_none() {
+        let is_due = self.asking.again_at.is_some_and(|at| at <= now.moment);
+        if is_due && self.asking.open.is_none() && self.asking.late.is_empty() {
             self.asking.again_at = None;
             let again = self.asking.refused.iter().filter(|refused| may_be_granted_later(&refused.words));
             self.asking.again = again.map(|refused| refused.wish.clone()).collect();
@@ -295,14 +317,12 @@ impl<H: Host> Client<H> {
     }
 
     fn miss_answer(&mut self, now: Now) {
-        let Some(mut asked) = self.asking.open.take() else { return };
+        let Some(asked) = self.asking.open.take() else { return };
         let remedy =
             if asked.has_heard { "" } else { "; if the server has no commands, --plain talks to it" };
         let why = format!("no answer, and nothing else for {} s{remedy}", limits::CLIENT_ANSWER.as_secs());
         if self.settings.is_person {
-            asked.words = Some(why);
-            self.refuse_wish(now, asked);
-            self.ask_next(now);
+            self.miss(asked, why);
             self.advance(now);
         } else {
             let (command, address) = (asked.wish.command(), &self.settings.address);
@@ -313,7 +333,7 @@ impl<H: Host> Client<H> {
     pub(super) fn question_deadline(&self, up: &Connected) -> Option<Moment> {
         let is_greeting_due = up.commands == Commands::Unknown && self.outbox.gate().is_some();
         let open = self.asking.open.as_ref();
-        let again = self.asking.again_at.filter(|_| open.is_none());
+        let again = self.asking.again_at.filter(|_| open.is_none() && self.asking.late.is_empty());
         [is_greeting_due.then_some(up.greets_by), open.and_then(|asked| asked.due), again]
             .into_iter()
             .flatten()
@@ -325,6 +345,7 @@ impl<H: Host> Client<H> {
         let asking = &mut self.asking;
         (asking.open, asking.again_at, asking.held) = (None, None, None);
         asking.refused.clear();
+        asking.late.clear();
         asking.again.clear();
         asking.pauses.reset();
     }
@@ -378,7 +399,7 @@ impl<H: Host> Client<H> {
         self.input = Input::Ended;
     }
 
-    fn no_commands(&self) -> String {
+    pub(super) fn no_commands(&self) -> String {
         let is_silent = matches!(&self.link, Link::Up(up) if up.commands == Commands::Unknown);
         let what = if is_silent { "the server does not greet" } else { "the server has no commands" };
         format!("{what}; --plain sends every line as it is, and asks for nothing")
@@ -393,7 +414,8 @@ impl<H: Host> Client<H> {
         let is_asked = |wish: &Wish| self.outbox.asks_for(|asked| is_same_kind(asked, wish));
         let is_free = !is_pasted && says_nothing(line);
         let Some(why) = self.held_by(is_asked).filter(|_| !is_free) else { return false };
-        let is_nick_alone = self.asking.refused.iter().all(|refused| matches!(refused.wish, Wish::Nick(_)));
+        let is_nick_alone = self.asking.late.is_empty()
+            && self.asking.refused.iter().all(|refused| matches!(refused.wish, Wish::Nick(_)));
         if is_nick_alone && !is_pasted && self.asking.held.as_deref() == Some(line) {
             self.asking.waived = self.asking.refused.first().map(|refused| refused.wish.clone());
             self.asking.held = None;
@@ -407,6 +429,9 @@ impl<H: Host> Client<H> {
 
     /// What was refused, is not done without and is not asked for anew (`is_asked`), in words for the person.
     fn held_by(&self, is_asked: impl Fn(&Wish) -> bool) -> Option<String> {
+        if let Some(why) = self.held_by_late(&is_asked) {
+            return Some(why);
+        }
         let is_held = |wish: &Wish| Some(wish) != self.asking.waived.as_ref() && !is_asked(wish);
         let mut held = self.asking.refused.iter().filter(|refused| is_held(&refused.wish));
         // The room decides who would hear it.
@@ -419,7 +444,7 @@ impl<H: Host> Client<H> {
     }
 
     /// What waited for an answer that is no: it is in the editor's history.
-    fn give_back(&mut self) {
+    pub(super) fn give_back(&mut self) {
         let lines = self.outbox.take_back();
         let mut lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let Some(first) = lines.next() else { return };
@@ -433,7 +458,7 @@ impl<H: Host> Client<H> {
     }
 }
 
-fn is_same_kind(one: &Wish, other: &Wish) -> bool {
+pub(super) fn is_same_kind(one: &Wish, other: &Wish) -> bool {
     std::mem::discriminant(one) == std::mem::discriminant(other)
 }
 

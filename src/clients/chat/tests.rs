@@ -3,6 +3,7 @@
 use super::*;
 
 mod asking;
+mod late;
 mod said;
 
 /// Remembers what it was asked for.

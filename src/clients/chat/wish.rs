@@ -142,6 +142,8 @@ pub(super) enum Heard {
     Hidden,
     /// The end of the answer, which the person did not ask for.
     Answered,
+    /// The end of the answer to a question that is no longer open.
+    AnsweredLate,
     /// The question itself: it was said to everybody, and no command.
     Said,
 }
@@ -180,10 +182,20 @@ impl Asked {
         format!("{command}{end}/ping {}\n", self.nonce)
     }
 
+    /// What the server said in refusing it.
+    pub(super) fn refusal(&self) -> String {
+        self.words.clone().unwrap_or_else(|| "the server does not say why".into())
+    }
+
+    /// Whether the server's words are the end of the answer.
+    pub(super) fn is_answered_by(&self, words: Option<&str>) -> bool {
+        words.is_some_and(|words| words.strip_prefix("pong ") == Some(&*self.nonce))
+    }
+
     /// The server sends a line, which it alone can have said if `is_own`; `words` are its own, if it has any
     /// there.
     pub(super) fn hear(&mut self, line: &[u8], is_own: bool, words: Option<&str>) -> Heard {
-        if words.is_some_and(|words| words.strip_prefix("pong ") == Some(&*self.nonce)) {
+        if self.is_answered_by(words) {
             return Heard::Answered;
         }
         if memchr::memmem::find(line, self.nonce.as_bytes()).is_some()
