@@ -270,11 +270,13 @@ fn a_pipe_is_said_whatever_it_looks_like() {
     for format in ["line", "classic", "ack"] {
         let (_server, address) = Process::server("127.0.0.1:0", &["--format", format]);
         let mut client = Process::start(&["chat", &address, "--nick", "ci"]);
-        client.say("step 1\n/usr/bin/cc -o x x.c\nquit\nGET / HTTP/1.1\nqu\u{1}it\nstep 2 FAILED\n");
+        client.say("step 1\n/usr/bin/cc -o x x.c\nquit\nGET / HTTP/1.1\nG\u{1}ET /a HTTP/1.1\nqu\u{1}it\nstep 2 FAILED\n");
         client.input = None;
         let lines = client.output.rest();
         assert_eq!(client.exit_code(), Some(0));
-        for text in ["step 1", "/usr/bin/cc -o x x.c", "quit", "GET / HTTP/1.1", "step 2 FAILED"] {
+        for text in
+            ["step 1", "/usr/bin/cc -o x x.c", "quit", "GET / HTTP/1.1", "GET /a HTTP/1.1", "step 2 FAILED"]
+        {
             assert!(lines.iter().any(|line| line.ends_with(text)), "{format}: {text}: {lines:#?}");
         }
         assert!(!lines.iter().any(|line| line.contains("/say") || line.contains("bye")), "{lines:#?}");
