@@ -110,8 +110,7 @@ fn chat(arguments: &Arguments, endpoints: Vec<Endpoint>) -> std::io::Result<Outc
         is_person,
         is_interactive,
         style: Style { is_clean: to_terminal || is_coloured, is_coloured },
-        // Each RandomState has keys of its own: that is all that is wanted of it.
-        seed: RandomState::new().build_hasher().finish(),
+        seed: random(),
     };
     let client = client::run(|| {
         let terminal = if is_interactive { Some(RawTerminal::enter()?) } else { None };
@@ -119,6 +118,11 @@ fn chat(arguments: &Arguments, endpoints: Vec<Endpoint>) -> std::io::Result<Outc
     })?;
     // The terminal is given back with the client, before anybody says anything.
     Ok(client.outcome().cloned().unwrap_or(Outcome::Done))
+}
+
+/// The hash of nothing, by keys that the system's randomness gave to this process and that no two of these share.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// What the client has beside its connections.
@@ -136,6 +140,10 @@ impl Host for Surroundings {
         if let Some(terminal) = &self.terminal {
             terminal.suspend();
         }
+    }
+
+    fn random(&mut self) -> u64 {
+        random()
     }
 
     fn report(&mut self, text: &str) {

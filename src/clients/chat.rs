@@ -72,6 +72,9 @@ pub trait Host {
     /// Gives the terminal back, stops the process, and takes the terminal again when it continues.
     fn suspend(&mut self);
 
+    /// A number that no peer can guess, however many of the others it was shown.
+    fn random(&mut self) -> u64;
+
     /// Tells the person something where the screen is not theirs: on standard error.
     fn report(&mut self, text: &str);
 }
@@ -181,7 +184,7 @@ impl<H: Host> Client<H> {
         Client {
             screen: Screen::new(settings.style, settings.is_interactive),
             place: Place::new(settings.nick.clone(), settings.room.as_deref()),
-            asking: Asking::new(settings.seed),
+            asking: Asking::new(settings.seed.rotate_left(32)),
             pauses: Pauses::new(limits::RECONNECT_PAUSE_MIN, settings.seed),
             settings,
             host,

@@ -209,6 +209,12 @@ fn quit_leaves_a_pipe_of_commands_although_more_could_come() {
 }
 
 #[test]
+fn the_shortest_lines_that_a_server_can_take_are_long_enough_for_a_pipe() {
+    let (_server, address) = Process::server("127.0.0.1:0", &["--max-line", "16"]);
+    assert_eq!(pipe("hello\n", &[&address, "--nick", "ann"]), (Some(0), vec![]));
+}
+
+#[test]
 fn a_server_that_ends_before_it_has_said_all_is_no_success_of_a_pipe() {
     for signal in [Signal::TERM, Signal::KILL] {
         let (server, address) = Process::server("127.0.0.1:0", &["--rate", "1"]);

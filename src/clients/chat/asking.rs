@@ -53,9 +53,8 @@ impl Asking {
             again: VecDeque::new(),
             again_at: None,
             asked_at: None,
-            // The words of questions are drawn from it, too, and must not be the pauses between connections.
             // Shortened to half of that at most.
-            pauses: Pauses::new(2 * limits::CLIENT_WISH_PAUSE_MIN, seed.rotate_left(32) ^ 0x5DEE_CE66),
+            pauses: Pauses::new(2 * limits::CLIENT_WISH_PAUSE_MIN, seed),
             waived: None,
             held: None,
         }
@@ -105,7 +104,7 @@ impl<H: Host> Client<H> {
     }
 
     fn ask(&mut self, now: Now, wish: Wish, change: impl FnOnce(&mut Asked)) {
-        let mut asked = Asked::new(wish, self.asking.pauses.random());
+        let mut asked = Asked::new(wish, self.host.random());
         change(&mut asked);
         self.outbox.ask(&asked.lines());
         self.asking.open = Some(asked);

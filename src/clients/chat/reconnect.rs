@@ -41,7 +41,7 @@ impl Pauses {
     }
 
     /// The next random number (splitmix64: Steele, Lea, Flood: Fast Splittable PRNGs, 2014).
-    pub(super) fn random(&mut self) -> u64 {
+    fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.random;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -11,6 +11,8 @@ mod said;
 struct Scene {
     reports: Vec<String>,
     suspensions: usize,
+    /// Random numbers that were asked for.
+    numbers: u64,
 }
 
 impl Host for Scene {
@@ -19,6 +21,10 @@ impl Host for Scene {
     }
     fn suspend(&mut self) {
         self.suspensions += 1;
+    }
+    fn random(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers.wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
     fn report(&mut self, text: &str) {
         self.reports.push(text.into());

@@ -113,7 +113,7 @@ fn a_server_that_never_answers_is_left_in_time_and_plain_is_named() {
 #[test]
 fn no_member_can_answer_in_the_servers_place() {
     let time = "2026/11/21 10:00:00 ";
-    let forged = ["-- you speak in tea now; /leave goes back --", "-- pong 0000000000000000 --"];
+    let forged = ["-- you speak in tea now; /leave goes back --", "-- pong 0000000000 --"];
     for text in forged {
         for header in ["ann", "[lobby] ann", "* ann", "1.2.3.4:5"] {
             let mut stage = stage(PIPE, None, Some("tea"));
@@ -446,4 +446,17 @@ fn a_server_that_only_takes_its_time_is_waited_for() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn no_question_is_ended_by_a_word_that_was_seen_before() {
+    let mut stage = stage(PIPE, Some("ann"), Some("tea"));
+    stage.end_input(b"secret");
+    stage.hear(GREETING);
+    stage.answer("you are now ann");
+    stage.answer(IN_TEA);
+    let words: Vec<_> = stage.sent().lines().filter_map(|line| line.strip_prefix("/ping ")).collect();
+    let [first, second, third] = words[..] else { panic!("{words:?}") };
+    assert!(first != second && second != third);
+    assert_eq!(stage.client.host.numbers, 3, "each of them comes from outside, and from no seed of ours");
 }

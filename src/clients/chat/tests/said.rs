@@ -53,7 +53,9 @@ fn only_what_a_pipe_had_is_asked_for_again_after_a_lost_connection() {
 
 #[test]
 fn a_mark_is_not_sent_to_a_server_without_commands() {
-    for greeting in [PLAIN_GREETING, b"hello\n", b"-- odd --\nhello\n"] {
+    // What a member once said does not greet in the server's place.
+    let late = [b"hello\n", GREETING].concat();
+    for greeting in [PLAIN_GREETING, b"hello\n", b"-- odd --\nhello\n", &late] {
         let mut stage = greeted(PIPE, greeting, |_| {});
         stage.input(b"one\n/two\nthree\n");
         stage.end_input(b"");
