@@ -93,6 +93,8 @@ pub struct Client<H> {
     asking: Asking,
     pauses: Pauses,
     input: Input,
+    /// Lines of a pipe that were read to their end.
+    lines_read: u64,
     /// The rest of a piped line that is too long is dropped.
     is_dropping: bool,
     /// What a pipe had that could not be said, as the client's end will tell.
@@ -192,6 +194,7 @@ impl<H: Host> Client<H> {
             console: None,
             outbox: Outbox::default(),
             input: Input::Untouched,
+            lines_read: 0,
             is_dropping: false,
             fault: None,
             was_connected: false,
@@ -448,8 +451,8 @@ impl<H: Host> Engine for Client<H> {
         if Some(id) == self.console {
             if self.settings.is_person {
                 // Ctrl-D, or the terminal hung up.
-                if !rest.is_empty() && self.outcome.is_none() {
-                    self.take_piped_line(now, rest);
+                if self.outcome.is_none() {
+                    self.take_piped_rest(now, rest);
                 }
                 self.leave(now);
             } else if self.outcome.is_some() || self.input == Input::Ended {
@@ -457,9 +460,7 @@ impl<H: Host> Engine for Client<H> {
             } else if self.input == Input::Untouched && rest.is_empty() {
                 self.input = Input::Follows;
             } else {
-                if !rest.is_empty() {
-                    self.take_piped_line(now, rest);
-                }
+                self.take_piped_rest(now, rest);
                 self.end_input(now);
             }
         } else if Some(id) == self.socket() {

@@ -36,6 +36,8 @@ pub(super) struct Asking {
     waived: Option<Wish>,
     /// What was typed last and held, to be said without the nick if it is typed again.
     held: Option<String>,
+    /// Why the last line of a paste was held: the person is told so once, and not for each line.
+    told: Option<String>,
 }
 
 #[derive(Debug)]
@@ -57,7 +59,13 @@ impl Asking {
             pauses: Pauses::new(2 * limits::CLIENT_WISH_PAUSE_MIN, seed),
             waived: None,
             held: None,
+            told: None,
         }
+    }
+
+    /// A line is typed by hand: whatever is pasted behind it is another paste.
+    pub(super) fn note_typed(&mut self) {
+        self.told = None;
     }
 }
 
@@ -422,7 +430,13 @@ impl<H: Host> Client<H> {
         }
         self.asking.held = (!is_pasted).then(|| line.into());
         let again = self.again();
-        self.tell(&format!("{why}: not said ({again}): {line}"));
+        let is_told = is_pasted && self.asking.told.as_ref() == Some(&why);
+        if is_told {
+            self.tell(&format!("not said ({again}): {line}"));
+        } else {
+            self.tell(&format!("{why}: not said ({again}): {line}"));
+        }
+        self.asking.told = is_pasted.then_some(why);
         true
     }
 

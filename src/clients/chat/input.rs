@@ -45,6 +45,9 @@ impl<H: Host> Client<H> {
     }
 
     fn say(&mut self, now: Now, line: &str, is_pasted: bool) {
+        if !is_pasted {
+            self.asking.note_typed();
+        }
         if self.input == Input::Leaving {
             return self.tell("leaving: not sent; Ctrl-C ends at once");
         }
@@ -141,6 +144,7 @@ impl<H: Host> Client<H> {
         while let Some(at) = memchr::memchr(b'\n', &bytes[done..]) {
             let line = &bytes[done..done + at];
             done += at + 1;
+            self.lines_read += 1;
             if !std::mem::take(&mut self.is_dropping) {
                 self.take_piped_line(now, line);
             }
@@ -152,7 +156,7 @@ impl<H: Host> Client<H> {
         if self.is_dropping {
             done = bytes.len();
         } else if bytes.len() - done > self.line_bytes_max() {
-            self.refuse_long_line();
+            self.refuse_long_line(self.lines_read + 1);
             self.is_dropping = true;
             done = bytes.len();
         }
@@ -160,13 +164,18 @@ impl<H: Host> Client<H> {
         done
     }
 
-    /// Takes one line; the input is over where it says so.
-    pub(super) fn take_piped_line(&mut self, now: Now, line: &[u8]) {
-        if self.is_dropping {
-            return;
+    /// Takes what the input ends with behind its last line end.
+    pub(super) fn take_piped_rest(&mut self, now: Now, rest: &[u8]) {
+        if !rest.is_empty() && !self.is_dropping {
+            self.lines_read += 1;
+            self.take_piped_line(now, rest);
         }
+    }
+
+    /// Takes one line; the input is over where it says so.
+    fn take_piped_line(&mut self, now: Now, line: &[u8]) {
         if line.strip_suffix(b"\r").unwrap_or(line).len() > self.line_bytes_max() {
-            return self.refuse_long_line();
+            return self.refuse_long_line(self.lines_read);
         }
         if self.settings.is_person {
             return self.say(now, &text::clean(line), false);
@@ -198,12 +207,12 @@ impl<H: Host> Client<H> {
         }
     }
 
-    fn refuse_long_line(&mut self) {
+    fn refuse_long_line(&mut self, number: u64) {
         let most = self.line_bytes_max();
-        let why = format!("a line has more than {most} bytes: nothing of it was sent");
-        self.tell(&why);
+        let which = if self.settings.is_person { "a line".into() } else { format!("line {number}") };
+        self.tell(&format!("{which} has more than {most} bytes: nothing of it was sent"));
         if !self.settings.is_person {
-            self.fault.get_or_insert(why);
+            self.fault.get_or_insert_with(|| "not all lines were sent, as told before".into());
         }
     }
 

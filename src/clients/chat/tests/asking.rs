@@ -294,7 +294,13 @@ fn a_terminal_says_a_line_without_the_nick_only_when_it_is_typed_again() {
     let mut stage = stage(TERMINAL, Some("ann"), None);
     stage.hear(GREETING);
     stage.answer(TAKEN);
-    stage.input(b"\x1b[200~hello\nhello\n\x1b[201~one\rtwo\rone\r");
+    let explanations =
+        |stage: &Stage| stage.shown().matches("the same line again is said without it").count();
+    let before = explanations(&stage);
+    stage.input(b"\x1b[200~hello\nhello\nhello\n\x1b[201~");
+    assert_eq!(explanations(&stage), before + 1, "once for a paste");
+    assert_eq!(stage.shown().matches("not said (the Up key brings it back): hello").count(), 3);
+    stage.input(b"one\rtwo\rone\r");
     assert_eq!(stage.said(), ["/nick ann"], "another line is not the same again");
     assert!(
         stage.shown().contains("/nick NAME asks for another, and the same line again is said without it")

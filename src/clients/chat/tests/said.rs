@@ -168,20 +168,24 @@ fn a_line_is_sent_whole_or_not_at_all_from_a_pipe_and_from_a_paste() {
     for length in [10_000, most, most + 1, 5 * most] {
         let long = "x".repeat(length);
         let expected = if length <= most { format!("{long}\nnext\n") } else { "next\n".into() };
+        let before = "one\n\n";
         let mut pipe = Stage::greeted(PIPE);
         let mut kept = Vec::new();
-        for chunk in format!("{long}\nnext\n").as_bytes().chunks(limits::READ_BYTES_MAX) {
+        for chunk in format!("{before}{long}\nnext\n").as_bytes().chunks(limits::READ_BYTES_MAX) {
             kept.extend_from_slice(chunk);
             let consumed = pipe.input(&kept);
             kept.drain(..consumed);
         }
         pipe.end_input(&kept);
         pipe.confirm();
-        assert_eq!(pipe.sent().len(), expected.len(), "{length}");
+        assert_eq!(pipe.sent().len(), before.len() + expected.len(), "{length}");
         pipe.end_server();
         if length > most {
-            pipe.assert_failed("a line has more than 65536 bytes: nothing of it was sent");
-            assert_eq!(pipe.client.host.reports.len(), 1);
+            pipe.assert_failed("not all lines were sent, as told before");
+            assert_eq!(
+                pipe.client.host.reports,
+                ["line 3 has more than 65536 bytes: nothing of it was sent"]
+            );
         }
         let mut terminal = Stage::greeted(TERMINAL);
         terminal.input(format!("\x1b[200~{long}\nnext\n\x1b[201~").as_bytes());
