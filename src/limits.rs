@@ -319,7 +319,8 @@ pub const CLIENT_GREETING: Duration = Duration::from_millis(200);
 /// The same where what is to be sent depends on whether the server has commands.
 pub const CLIENT_GREETING_LONG: Duration = Duration::from_secs(10);
 
-/// How long the server has to answer a nick or a room that is asked for: at a slow `--rate` they wait, too.
+/// How long the server may say nothing before it answers a nick or a room that is asked for. At a slow `--rate` the
+/// answer takes longer, but then it says the lines before.
 pub const CLIENT_ANSWER: Duration = Duration::from_secs(30);
 
 /// How long a client in a pipe asks again for a nick or a room that it had before its connection was lost: the

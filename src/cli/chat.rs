@@ -50,12 +50,12 @@ pub(super) struct Arguments {
 const HELP: &str = "\
 On a terminal, type a line and Enter to say it, /help for commands, quit or Ctrl-D to leave. In a pipe, \
 every line of standard input is said, whatever it looks like, and the end of the input leaves once the server \
-has taken all; an input that is empty from the start (< /dev/null) follows the room instead. What is pasted on a \
+has taken all: one that ends before, or loses lines with a connection, is exit code 1. An input that is empty from the start (< /dev/null) follows the room instead. With --commands a command goes only to a server that has commands. What is pasted on a \
 terminal is said, too; commands are typed by hand. A line is sent whole, or not at all and you are told.
 
-A nick or a room that is refused ends a pipe with exit code 4, and nothing is said. On a terminal what is typed \
-is not sent then, and you are told; it is asked for again until it is granted, or until /nick or /join asks for \
-another.";
+A nick or a room that is refused, or not answered, ends a pipe with exit code 4, and nothing is said. On a terminal \
+what is typed is not sent then, and you are told; it is asked for again until it is granted, or until /nick or /join \
+asks for another. The same line typed a second time is said without the nick, but never without the room.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Color {
@@ -110,8 +110,7 @@ fn chat(arguments: &Arguments, endpoints: Vec<Endpoint>) -> std::io::Result<Outc
         is_person,
         is_interactive,
         style: Style { is_clean: to_terminal || is_coloured, is_coloured },
-        // Each RandomState has keys of its own: that is all that is wanted of it.
-        seed: RandomState::new().build_hasher().finish(),
+        seed: random(),
     };
     let client = client::run(|| {
         let terminal = if is_interactive { Some(RawTerminal::enter()?) } else { None };
@@ -119,6 +118,11 @@ fn chat(arguments: &Arguments, endpoints: Vec<Endpoint>) -> std::io::Result<Outc
     })?;
     // The terminal is given back with the client, before anybody says anything.
     Ok(client.outcome().cloned().unwrap_or(Outcome::Done))
+}
+
+/// The hash of nothing, by keys that the system's randomness gave to this process and that no two of these share.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// What the client has beside its connections.
@@ -136,6 +140,10 @@ impl Host for Surroundings {
         if let Some(terminal) = &self.terminal {
             terminal.suspend();
         }
+    }
+
+    fn random(&mut self) -> u64 {
+        random()
     }
 
     fn report(&mut self, text: &str) {

@@ -8,8 +8,10 @@
 
 mod asking;
 mod data;
+mod ending;
 mod hearing;
 mod input;
+mod late;
 mod outbox;
 mod reconnect;
 mod screen;
@@ -69,6 +71,9 @@ pub trait Host {
     /// Gives the terminal back, stops the process, and takes the terminal again when it continues.
     fn suspend(&mut self);
 
+    /// A number that no peer can guess, however many of the others it was shown.
+    fn random(&mut self) -> u64;
+
     /// Tells the person something where the screen is not theirs: on standard error.
     fn report(&mut self, text: &str);
 }
@@ -87,14 +92,16 @@ pub struct Client<H> {
     asking: Asking,
     pauses: Pauses,
     input: Input,
+    /// Lines of a pipe that were read to their end.
+    lines_read: u64,
     /// The rest of a piped line that is too long is dropped.
     is_dropping: bool,
     /// What a pipe had that could not be said, as the client's end will tell.
     fault: Option<String>,
     /// A connection was made before, whatever became of it.
     was_connected: bool,
-    /// `/quit` was said in a pipe: the server's end is then what was asked for.
-    has_said_quit: bool,
+    /// The server has taken all that a pipe had: whatever ends then is what was asked for.
+    is_confirmed: bool,
     ready: VecDeque<ConnectionId>,
     blocked: Vec<ConnectionId>,
     actions: VecDeque<Action>,
@@ -136,8 +143,10 @@ struct Connected {
     /// Until then a pipe asks again for what was refused; `None`: not at all, it is the first connection.
     gives_up_at: Option<Moment>,
     /// What the first line says if it is no greeting: a refusal, if it stays the only one.
-    refusal: Option<String>,
+    refusal: Option<Vec<u8>>,
     has_eof: bool,
+    /// The server said last that it ends, which is no answer to our end.
+    is_closing: bool,
     /// The server was told that no more will come.
     is_finished: bool,
 }
@@ -176,7 +185,7 @@ impl<H: Host> Client<H> {
         Client {
             screen: Screen::new(settings.style, settings.is_interactive),
             place: Place::new(settings.nick.clone(), settings.room.as_deref()),
-            asking: Asking::new(settings.seed),
+            asking: Asking::new(settings.seed.rotate_left(32)),
             pauses: Pauses::new(limits::RECONNECT_PAUSE_MIN, settings.seed),
             settings,
             host,
@@ -184,10 +193,11 @@ impl<H: Host> Client<H> {
             console: None,
             outbox: Outbox::default(),
             input: Input::Untouched,
+            lines_read: 0,
             is_dropping: false,
             fault: None,
             was_connected: false,
-            has_said_quit: false,
+            is_confirmed: false,
             ready: VecDeque::new(),
             blocked: Vec::new(),
             actions: VecDeque::new(),
@@ -277,91 +287,6 @@ impl<H: Host> Client<H> {
         }
         self.advance(now);
     }
-
-    /// Has the server told that no more will come, once that is so.
-    fn finish_output(&mut self) {
-        if matches!(self.input, Input::Ended | Input::Leaving)
-            && !self.outbox.has_gates()
-            && let Link::Up(up) = &mut self.link
-            && up.speaks_at.is_none()
-            && !up.is_finished
-        {
-            up.is_finished = true;
-            self.actions.push_back(Action::FinishOutput(up.id));
-        }
-    }
-
-    fn lose(&mut self, now: Now, reason: Reason) {
-        let Link::Up(up) = std::mem::replace(&mut self.link, Link::Over) else { return };
-        self.outbox.rewind();
-        self.forget_questions();
-        let is_all_sent = self.outbox.is_empty();
-        if let Some(words) = up.refusal {
-            if !self.was_connected {
-                return self.refuse(&words);
-            }
-            if up.speaks_at.is_some() {
-                self.show(format!("-- {words} --").as_bytes(), true);
-            }
-        }
-        let is_asked = self.has_said_quit || self.input == Input::Leaving;
-        if is_asked || (up.has_eof && is_all_sent && self.input == Input::Ended) {
-            let fault = self.fault.take();
-            return self.end(fault.map_or(Outcome::Done, Outcome::Failed));
-        }
-        let why = if up.has_eof { "the server closed it".into() } else { reason.to_string() };
-        let why = format!("lost the connection to {}: {why}", self.settings.address);
-        if self.input == Input::Ended && is_all_sent {
-            return self.end(Outcome::Failed(format!("{why}: the last lines may not have arrived")));
-        }
-        if !self.settings.reconnects {
-            return self.end(Outcome::Failed(why));
-        }
-        self.was_connected = true;
-        self.pause(now, &why);
-    }
-
-    fn refuse(&mut self, words: &str) {
-        let words = crate::codec::text::clean(words.as_bytes());
-        self.end(Outcome::CannotConnect(format!("cannot connect to {}: {words}", self.settings.address)));
-    }
-
-    // ---- the end ----
-
-    fn end(&mut self, outcome: Outcome) {
-        if self.outcome.is_some() {
-            return;
-        }
-        self.outcome = Some(outcome);
-        self.screen.set_columns(self.host.columns());
-        self.screen.erase();
-        if let Some(socket) = self.socket() {
-            self.actions.push_back(Action::Close(socket, Reason::Quit));
-        }
-        if matches!(self.link, Link::Connecting(_)) {
-            // Nobody waits for a connection that nobody wants.
-            self.stop_within = Duration::ZERO;
-        }
-        self.link = Link::Over;
-        self.make_ready(self.console);
-        self.stop_if_shown();
-    }
-
-    /// Ends the loop once all is shown: a reader who takes hours (`less`) has them.
-    fn stop_if_shown(&mut self) {
-        if self.outcome.is_some() && (self.screen.is_empty() || self.console.is_none()) {
-            self.stop();
-        }
-    }
-
-    fn stop(&mut self) {
-        if !std::mem::replace(&mut self.is_stopped, true) {
-            if let Some(console) = self.console {
-                self.actions.push_back(Action::Close(console, Reason::Quit));
-            }
-            self.actions.push_back(Action::Stop(self.stop_within));
-        }
-    }
 }
 
 impl<H: Host> Engine for Client<H> {
@@ -384,6 +309,7 @@ impl<H: Host> Engine for Client<H> {
             gives_up_at: None,
             refusal: None,
             has_eof: false,
+            is_closing: false,
             is_finished: false,
         });
     }
@@ -406,6 +332,7 @@ impl<H: Host> Engine for Client<H> {
         if Some(id) != self.socket() {
             return bytes.len();
         }
+        self.note_heard(now);
         self.screen.set_columns(self.host.columns());
         let mut consumed = 0;
         while let Some((line, length)) = show::next_line(&bytes[consumed..]) {
@@ -419,8 +346,8 @@ impl<H: Host> Engine for Client<H> {
         if Some(id) == self.console {
             if self.settings.is_person {
                 // Ctrl-D, or the terminal hung up.
-                if !rest.is_empty() && self.outcome.is_none() {
-                    self.take_piped_line(now, rest);
+                if self.outcome.is_none() {
+                    self.take_piped_rest(now, rest);
                 }
                 self.leave(now);
             } else if self.outcome.is_some() || self.input == Input::Ended {
@@ -428,9 +355,7 @@ impl<H: Host> Engine for Client<H> {
             } else if self.input == Input::Untouched && rest.is_empty() {
                 self.input = Input::Follows;
             } else {
-                if !rest.is_empty() {
-                    self.take_piped_line(now, rest);
-                }
+                self.take_piped_rest(now, rest);
                 self.end_input(now);
             }
         } else if Some(id) == self.socket() {
@@ -490,6 +415,7 @@ impl<H: Host> Engine for Client<H> {
         } else if Some(id) == self.socket() {
             let was_full = self.outbox.is_full();
             self.outbox.handle_written(bytes);
+            self.note_question_sent(now);
             if was_full && !self.outbox.is_full() {
                 self.actions.extend(self.console.map(Action::Resume));
             }
@@ -537,8 +463,8 @@ impl<H: Host> Engine for Client<H> {
         match &self.link {
             Link::Pausing(until) if *until <= now.moment => self.connect(0),
             Link::Up(up) if is_due(up.speaks_at) => {
-                if let Some(words) = &up.refusal {
-                    self.show(format!("-- {words} --").as_bytes(), true);
+                if let Some(words) = up.refusal.clone() {
+                    self.show_words(&words);
                 }
                 self.speak(now);
             }

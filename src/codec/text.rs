@@ -108,7 +108,7 @@ pub fn describe(error: &io::Error) -> String {
 ///
 /// Looks at every byte instead of stopping at the first odd one, because only
 /// a loop without an early exit is compiled to vector instructions.
-fn is_plain(line: &[u8]) -> bool {
+pub(crate) fn is_plain(line: &[u8]) -> bool {
     line.iter().fold(true, |plain, &byte| plain & (matches!(byte, b' '..=b'~') | (byte == b'\t')))
 }
 

@@ -7,9 +7,10 @@
 
 use std::collections::VecDeque;
 
+use super::late::{LATE_MAX, Late};
 use super::outbox::Gate;
 use super::reconnect::Pauses;
-use super::wish::{Asked, Heard, Wish, frees, may_be_granted_later};
+use super::wish::{Asked, Heard, Wish, frees, may_be_granted_later, room_left};
 use super::{Client, Commands, Connected, Host, Input, Link, Outcome};
 use crate::codec::line::SAY;
 use crate::codec::text;
@@ -19,9 +20,11 @@ use crate::limits;
 /// What is asked for, and what was refused.
 #[derive(Debug)]
 pub(super) struct Asking {
-    open: Option<Asked>,
+    pub(super) open: Option<Asked>,
+    /// On a terminal: what was asked before and is still not answered, in this order.
+    pub(super) late: VecDeque<Late>,
     /// On a terminal: what was refused on this connection, at most a nick and a room.
-    refused: Vec<Refused>,
+    pub(super) refused: Vec<Refused>,
     /// What is asked for again in this round.
     again: VecDeque<Wish>,
     /// When the next round begins.
@@ -33,28 +36,36 @@ pub(super) struct Asking {
     waived: Option<Wish>,
     /// What was typed last and held, to be said without the nick if it is typed again.
     held: Option<String>,
+    /// Why the last line of a paste was held: the person is told so once, and not for each line.
+    told: Option<String>,
 }
 
 #[derive(Debug)]
-struct Refused {
-    wish: Wish,
-    words: String,
+pub(super) struct Refused {
+    pub(super) wish: Wish,
+    pub(super) words: String,
 }
 
 impl Asking {
     pub(super) fn new(seed: u64) -> Self {
         Asking {
             open: None,
+            late: VecDeque::new(),
             refused: Vec::new(),
             again: VecDeque::new(),
             again_at: None,
             asked_at: None,
-            // The words of questions are drawn from it, too, and must not be the pauses between connections.
             // Shortened to half of that at most.
-            pauses: Pauses::new(2 * limits::CLIENT_WISH_PAUSE_MIN, seed.rotate_left(32) ^ 0x5DEE_CE66),
+            pauses: Pauses::new(2 * limits::CLIENT_WISH_PAUSE_MIN, seed),
             waived: None,
             held: None,
+            told: None,
         }
+    }
+
+    /// A line is typed by hand: whatever is pasted behind it is another paste.
+    pub(super) fn note_typed(&mut self) {
+        self.told = None;
     }
 }
 
@@ -82,7 +93,7 @@ impl<H: Host> Client<H> {
                 (Gate::Place(wish) | Gate::Asked(wish, _), Commands::Present) => {
                     // A pipe waits for its next try; what a person types is asked for at once.
                     let is_due = self.settings.is_person || self.asking.again_at.is_none();
-                    if self.asking.open.is_none() && is_due {
+                    if self.asking.open.is_none() && is_due && self.asking.late.len() < LATE_MAX {
                         let wish = wish.clone();
                         self.ask(now, wish, |_| {});
                     }
@@ -101,7 +112,7 @@ impl<H: Host> Client<H> {
     }
 
     fn ask(&mut self, now: Now, wish: Wish, change: impl FnOnce(&mut Asked)) {
-        let mut asked = Asked::new(wish, now.moment + limits::CLIENT_ANSWER, self.asking.pauses.random());
+        let mut asked = Asked::new(wish, self.host.random());
         change(&mut asked);
         self.outbox.ask(&asked.lines());
         self.asking.open = Some(asked);
@@ -109,8 +120,25 @@ impl<H: Host> Client<H> {
         self.make_ready(self.socket());
     }
 
+    /// The socket took something.
+    pub(super) fn note_question_sent(&mut self, now: Now) {
+        if let Some(asked) = self.asking.open.as_mut().filter(|_| !self.outbox.has_questions()) {
+            asked.note_sent(now.moment);
+        }
+    }
+
+    /// The server sends something, of whatever kind.
+    pub(super) fn note_heard(&mut self, now: Now) {
+        if let Some(asked) = &mut self.asking.open {
+            asked.note_heard(now.moment);
+        }
+    }
+
     /// What a line from the server is to the open question.
     pub(super) fn hear_answer(&mut self, line: &[u8], is_own: bool, words: Option<&str>) -> Heard {
+        if let Some(heard) = self.hear_late(line, is_own, words) {
+            return heard;
+        }
         self.asking.open.as_mut().map_or(Heard::Shown, |asked| asked.hear(line, is_own, words))
     }
 
@@ -119,15 +147,24 @@ impl<H: Host> Client<H> {
         match heard {
             Heard::Answered => {
                 let Some(asked) = self.asking.open.take() else { return };
-                if asked.is_granted {
-                    self.grant(&asked)
+                if !asked.is_aside {
+                    self.outbox.confirm();
+                }
+                if asked.wish == Wish::Taken {
+                    self.outbox.open();
+                    self.is_confirmed = true;
+                } else if asked.is_granted {
+                    let gate = self.open_gate_of(&asked);
+                    self.grant(&asked, gate.as_ref());
                 } else {
-                    self.refuse_wish(now, asked)
+                    self.refuse_wish(now, asked);
                 }
                 self.ask_next(now);
             }
+            Heard::AnsweredLate => self.settle_late(now),
             Heard::Said => {
                 self.asking.open = None;
+                self.give_up_late(usize::MAX);
                 if let Link::Up(up) = &mut self.link {
                     up.commands = Commands::Absent;
                 }
@@ -137,11 +174,19 @@ impl<H: Host> Client<H> {
         self.advance(now);
     }
 
-    fn grant(&mut self, asked: &Asked) {
-        let gate = if asked.is_aside { None } else { self.outbox.open() };
+    /// Lets through what waits for the answer to this.
+    pub(super) fn open_gate_of(&mut self, asked: &Asked) -> Option<Gate> {
+        if asked.is_aside { None } else { self.outbox.open() }
+    }
+
+    /// `gate`: what stood for the question, if anything waited for it.
+    pub(super) fn grant(&mut self, asked: &Asked, gate: Option<&Gate>) {
         self.replace(&asked.wish);
         if matches!(gate, Some(Gate::Asked(..))) {
             self.place.note_wanted(&asked.wish);
+        }
+        if let Some(room) = asked.words.as_deref().filter(|_| asked.wish == Wish::Leave).and_then(room_left) {
+            self.place.forget(&Wish::Room(room.into()));
         }
         self.asking.waived.take_if(|waived| is_same_kind(waived, &asked.wish));
         self.asking.again_at = None;
@@ -167,14 +212,25 @@ impl<H: Host> Client<H> {
     }
 
     fn refuse_wish(&mut self, now: Now, asked: Asked) {
-        let words = asked.words.unwrap_or_else(|| "the server does not say why".into());
+        let words = asked.refusal();
         if !self.settings.is_person {
             return self.refuse_in_pipe(now, &asked.wish, &words);
         }
-        if asked.is_aside {
-            return;
+        let gate = self.open_gate_of(&asked);
+        let is_asked = matches!(gate, Some(Gate::Asked(..)));
+        self.note_refused(gate, words);
+        if is_asked {
+            return self.give_back();
         }
-        match self.outbox.open() {
+        if !self.outbox.has_place_gates() && !asked.is_aside {
+            self.hold_on_arrival();
+        }
+        self.plan_again(now);
+    }
+
+    /// What this gate stood for is refused, for a person.
+    pub(super) fn note_refused(&mut self, gate: Option<Gate>, words: String) {
+        match gate {
             Some(Gate::Place(wish)) if self.place.is_current(&wish) => {
                 self.asking.refused.push(Refused { wish, words });
             }
@@ -184,18 +240,13 @@ impl<H: Host> Client<H> {
                     self.place.note_wanted(&wish);
                     self.asking.refused.push(Refused { wish, words });
                 }
-                return self.give_back();
             }
             Some(Gate::Mark) | None => {}
         }
-        if !self.outbox.has_place_gates() {
-            self.hold_on_arrival();
-        }
-        self.plan_again(now);
     }
 
     /// All that the person had, or wants from the start, was asked for: some of it was refused.
-    fn hold_on_arrival(&mut self) {
+    pub(super) fn hold_on_arrival(&mut self) {
         if let Some(why) = self.held_by(|_| false) {
             self.tell(&why);
             self.give_back();
@@ -208,15 +259,14 @@ impl<H: Host> Client<H> {
             _ => None,
         };
         let is_own = matches!(self.outbox.gate(), Some(Gate::Place(_)));
-        let words = text::clean(words.as_bytes());
         let what = format!("{} refused {wish}: {words}", self.settings.address);
         match gives_up_at {
-            Some(gives_up_at) if is_own && now.moment < gives_up_at && may_be_granted_later(&words) => {
+            Some(gives_up_at) if is_own && now.moment < gives_up_at && may_be_granted_later(words) => {
                 if self.asking.again_at.is_none() && self.asking.refused.is_empty() {
                     let seconds = limits::CLIENT_WISH.as_secs();
                     self.tell(&format!("{what}: asking again for {seconds} s"));
                 }
-                self.asking.refused = vec![Refused { wish: wish.clone(), words }];
+                self.asking.refused = vec![Refused { wish: wish.clone(), words: words.into() }];
                 self.asking.again_at = Some((now.moment + self.asking.pauses.next()).min(gives_up_at));
             }
             _ => self.end(Outcome::CannotConnect(format!("{what}: nothing that waited for it was said"))),
@@ -224,8 +274,8 @@ impl<H: Host> Client<H> {
     }
 
     /// The next of this round, or, if all were asked, the next round.
-    fn ask_next(&mut self, now: Now) {
-        if self.asking.open.is_some() || !self.settings.is_person {
+    pub(super) fn ask_next(&mut self, now: Now) {
+        if self.asking.open.is_some() || !self.asking.late.is_empty() || !self.settings.is_person {
             return;
         }
         match self.asking.again.pop_front() {
@@ -234,7 +284,7 @@ impl<H: Host> Client<H> {
         }
     }
 
-    fn plan_again(&mut self, now: Now) {
+    pub(super) fn plan_again(&mut self, now: Now) {
         let is_wanted = |refused: &Refused| may_be_granted_later(&refused.words);
         if self.asking.again_at.is_none() && self.asking.refused.iter().any(is_wanted) {
             self.asking.again_at = Some(now.moment + self.asking.pauses.next());
@@ -243,10 +293,12 @@ impl<H: Host> Client<H> {
 
     /// A deadline of a question, or of a question that is asked again, may have passed.
     pub(super) fn ask_again(&mut self, now: Now) {
-        if self.asking.open.as_ref().is_some_and(|asked| asked.due <= now.moment) {
+        let due = self.asking.open.as_ref().and_then(|asked| asked.due);
+        if due.is_some_and(|due| due <= now.moment) {
             return self.miss_answer(now);
         }
-        if self.asking.again_at.is_some_and(|at| at <= now.moment) && self.asking.open.is_none() {
+        let is_due = self.asking.again_at.is_some_and(|at| at <= now.moment);
+        if is_due && self.asking.open.is_none() && self.asking.late.is_empty() {
             self.asking.again_at = None;
             let again = self.asking.refused.iter().filter(|refused| may_be_granted_later(&refused.words));
             self.asking.again = again.map(|refused| refused.wish.clone()).collect();
@@ -263,7 +315,7 @@ impl<H: Host> Client<H> {
     pub(super) fn hear_news(&mut self, now: Now, words: &str) {
         let is_free = self.asking.refused.iter().any(|refused| match &refused.wish {
             Wish::Nick(name) => frees(words, name),
-            Wish::Room(_) => false,
+            Wish::Room(_) | Wish::Leave | Wish::Taken => false,
         });
         if let (true, Some(at), Some(asked_at)) = (is_free, self.asking.again_at, self.asking.asked_at) {
             let soonest = (asked_at + limits::CLIENT_WISH_PAUSE_MIN).max(now.moment);
@@ -272,13 +324,12 @@ impl<H: Host> Client<H> {
     }
 
     fn miss_answer(&mut self, now: Now) {
-        let Some(mut asked) = self.asking.open.take() else { return };
-        let seconds = limits::CLIENT_ANSWER.as_secs();
-        let why = format!("no answer within {seconds} s; if the server has no commands, --plain talks to it");
+        let Some(asked) = self.asking.open.take() else { return };
+        let remedy =
+            if asked.has_heard { "" } else { "; if the server has no commands, --plain talks to it" };
+        let why = format!("no answer, and nothing else for {} s{remedy}", limits::CLIENT_ANSWER.as_secs());
         if self.settings.is_person {
-            asked.words = Some(why);
-            self.refuse_wish(now, asked);
-            self.ask_next(now);
+            self.miss(asked, why);
             self.advance(now);
         } else {
             let (command, address) = (asked.wish.command(), &self.settings.address);
@@ -288,9 +339,12 @@ impl<H: Host> Client<H> {
 
     pub(super) fn question_deadline(&self, up: &Connected) -> Option<Moment> {
         let is_greeting_due = up.commands == Commands::Unknown && self.outbox.gate().is_some();
-        let asked = self.asking.open.as_ref().map(|asked| asked.due);
-        let again = self.asking.again_at.filter(|_| asked.is_none());
-        [is_greeting_due.then_some(up.greets_by), asked, again].into_iter().flatten().min()
+        let open = self.asking.open.as_ref();
+        let again = self.asking.again_at.filter(|_| open.is_none() && self.asking.late.is_empty());
+        [is_greeting_due.then_some(up.greets_by), open.and_then(|asked| asked.due), again]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The connection is lost: all is asked for anew on the next one.
@@ -298,6 +352,7 @@ impl<H: Host> Client<H> {
         let asking = &mut self.asking;
         (asking.open, asking.again_at, asking.held) = (None, None, None);
         asking.refused.clear();
+        asking.late.clear();
         asking.again.clear();
         asking.pauses.reset();
     }
@@ -306,6 +361,11 @@ impl<H: Host> Client<H> {
 
     /// Something is to be asked for, and nobody is there to answer.
     fn ask_nobody(&mut self) {
+        if matches!(self.outbox.gate(), Some(Gate::Asked(Wish::Taken, _))) {
+            // It cannot be known there: its orderly end has to be enough.
+            drop(self.outbox.open());
+            return;
+        }
         let why = self.no_commands();
         if !self.settings.is_person {
             let what = match self.outbox.gate() {
@@ -338,14 +398,15 @@ impl<H: Host> Client<H> {
             return self.give_back();
         }
         let rest = self.outbox.take_back();
-        let line = rest.strip_prefix(SAY).unwrap_or(&rest).split(|byte| *byte == b'\n').next();
+        let mark = rest.strip_prefix(SAY).filter(|_| !self.settings.takes_commands);
+        let line = mark.unwrap_or(&rest).split(|byte| *byte == b'\n').next();
         let line = text::clean(line.unwrap_or_default());
         let line = text::truncate_at_char(&line, QUOTED_BYTES_MAX);
         self.fault = Some(format!("{}: not said, nor what follows: {line}: {why}", self.settings.address));
         self.input = Input::Ended;
     }
 
-    fn no_commands(&self) -> String {
+    pub(super) fn no_commands(&self) -> String {
         let is_silent = matches!(&self.link, Link::Up(up) if up.commands == Commands::Unknown);
         let what = if is_silent { "the server does not greet" } else { "the server has no commands" };
         format!("{what}; --plain sends every line as it is, and asks for nothing")
@@ -360,7 +421,8 @@ impl<H: Host> Client<H> {
         let is_asked = |wish: &Wish| self.outbox.asks_for(|asked| is_same_kind(asked, wish));
         let is_free = !is_pasted && says_nothing(line);
         let Some(why) = self.held_by(is_asked).filter(|_| !is_free) else { return false };
-        let is_nick_alone = self.asking.refused.iter().all(|refused| matches!(refused.wish, Wish::Nick(_)));
+        let is_nick_alone = self.asking.late.is_empty()
+            && self.asking.refused.iter().all(|refused| matches!(refused.wish, Wish::Nick(_)));
         if is_nick_alone && !is_pasted && self.asking.held.as_deref() == Some(line) {
             self.asking.waived = self.asking.refused.first().map(|refused| refused.wish.clone());
             self.asking.held = None;
@@ -368,25 +430,34 @@ impl<H: Host> Client<H> {
         }
         self.asking.held = (!is_pasted).then(|| line.into());
         let again = self.again();
-        self.tell(&format!("{why}: not said ({again}): {line}"));
+        let is_told = is_pasted && self.asking.told.as_ref() == Some(&why);
+        if is_told {
+            self.tell(&format!("not said ({again}): {line}"));
+        } else {
+            self.tell(&format!("{why}: not said ({again}): {line}"));
+        }
+        self.asking.told = is_pasted.then_some(why);
         true
     }
 
     /// What was refused, is not done without and is not asked for anew (`is_asked`), in words for the person.
     fn held_by(&self, is_asked: impl Fn(&Wish) -> bool) -> Option<String> {
+        if let Some(why) = self.held_by_late(&is_asked) {
+            return Some(why);
+        }
         let is_held = |wish: &Wish| Some(wish) != self.asking.waived.as_ref() && !is_asked(wish);
         let mut held = self.asking.refused.iter().filter(|refused| is_held(&refused.wish));
         // The room decides who would hear it.
         let refused = held.clone().find(|held| matches!(held.wish, Wish::Room(_))).or_else(|| held.next())?;
         let remedy = match refused.wish {
             Wish::Nick(_) => "/nick NAME asks for another, and the same line again is said without it",
-            Wish::Room(_) => "/join ROOM enters another",
+            _ => "/join ROOM enters another",
         };
         Some(format!("{} is refused ({}); {remedy}", refused.wish, refused.words))
     }
 
     /// What waited for an answer that is no: it is in the editor's history.
-    fn give_back(&mut self) {
+    pub(super) fn give_back(&mut self) {
         let lines = self.outbox.take_back();
         let mut lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let Some(first) = lines.next() else { return };
@@ -400,7 +471,7 @@ impl<H: Host> Client<H> {
     }
 }
 
-fn is_same_kind(one: &Wish, other: &Wish) -> bool {
+pub(super) fn is_same_kind(one: &Wish, other: &Wish) -> bool {
     std::mem::discriminant(one) == std::mem::discriminant(other)
 }
 
@@ -409,8 +480,18 @@ const QUOTED_BYTES_MAX: usize = 64;
 
 /// Whether a typed line is a command that says nothing to anybody.
 fn says_nothing(line: &str) -> bool {
-    const QUIET: [&str; 9] =
-        ["/nick", "/join", "/leave", "/who", "/rooms", "/help", "/last", "/lag", "/ping"];
+    is_one_of(line, &QUIET)
+}
+
+/// Whether a typed line is a command that a server with commands knows.
+pub(super) fn is_known_command(line: &str) -> bool {
+    is_one_of(line, &QUIET) || is_one_of(line, &SAYING)
+}
+
+const QUIET: [&str; 9] = ["/nick", "/join", "/leave", "/who", "/rooms", "/help", "/last", "/lag", "/ping"];
+const SAYING: [&str; 4] = ["/say", "/me", "/msg", "/quit"];
+
+fn is_one_of(line: &str, commands: &[&str]) -> bool {
     let command = line.split(char::is_whitespace).next().unwrap_or_default();
-    QUIET.iter().any(|quiet| quiet.eq_ignore_ascii_case(command))
+    commands.iter().any(|known| known.eq_ignore_ascii_case(command))
 }

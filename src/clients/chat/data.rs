@@ -21,11 +21,12 @@ pub(super) enum Data<'a> {
 
 /// A line of data for a server that may have commands.
 pub(super) fn encode(line: &[u8]) -> Data<'_> {
-    // A first printable character stays the first one, so of most lines nothing more has to be known.
+    // A first printable character stays the first one, so of most lines nothing more has to be known. Behind a
+    // capital a request line may yet appear when the line is cleaned.
     let may_be_taken = match line.first() {
         None => false,
         Some(b'/' | b'q') => true,
-        Some(first) if first.is_ascii_uppercase() => is_http(line),
+        Some(first) if first.is_ascii_uppercase() => !text::is_plain(line) || is_http(line),
         Some(first) => !matches!(first, b' '..=b'~'),
     };
     let is_obeyed = memchr::memchr2(IAC, 0, line).is_some();
@@ -34,7 +35,8 @@ pub(super) fn encode(line: &[u8]) -> Data<'_> {
     }
     let mut clean = Vec::with_capacity(line.len() + SAY.len());
     text::clean_into(line, &mut clean);
-    if clean.first() == Some(&b'/') || clean == b"quit" || is_http(&clean) {
+    // A line that is too long is looked at as it comes.
+    if clean.first() == Some(&b'/') || clean == b"quit" || is_http(&clean) || begins_like_http(line) {
         clean.splice(..0, SAY.iter().copied());
         Data::Marked(clean)
     } else if is_obeyed || line.first() == Some(&TLS_HANDSHAKE) {
@@ -86,6 +88,9 @@ mod tests {
             (b"/say x", b"/say /say x"),
             (b"GET / HTTP/1.1\r", b"/say GET / HTTP/1.1"),
             (b"GET /long", b"/say GET /long"),
+            (b"G\x01ET / HTTP/1.1", b"/say GET / HTTP/1.1"),
+            ("GET / \u{202e}HTTP/1.1".as_bytes(), b"/say GET / HTTP/1.1"),
+            (b"CONNECT \x01", b"/say CONNECT "),
         ] {
             assert_eq!(encoded(line), sent, "{}", line.escape_ascii());
         }
@@ -121,22 +126,48 @@ mod tests {
     fn no_data_makes_a_server_do_anything_but_say_it() {
         // What the decoder cuts and the cleaner leaves of it, for lines of the bytes that matter.
         use crate::codec::line::{Decoded, Dialect, LineDecoder};
+        use crate::codec::protocol::looks_like_tls;
         const BYTES: [&[u8]; 9] = [b"/", b"quit", b"\r", b"\0", b"\xff", b"\xfa", b"\xf0", b"\x01", b"x"];
-        for number in 0..9_usize.pow(5) {
-            let line: Vec<u8> =
-                (0..5).flat_map(|digit| BYTES[number / 9_usize.pow(digit) % 9]).copied().collect();
+        // One of them is longer than the decoder's line.
+        const HTTP: [&[u8]; 10] = [
+            b"G",
+            b"ET ",
+            b"/ ",
+            b"HTTP/1.1",
+            b"CONNECT ",
+            b"\x01",
+            "\u{202e}".as_bytes(),
+            b"\xff\xf1",
+            b"\x16\x03",
+            &[b'y'; 70],
+        ];
+        let all = |pieces: &'static [&[u8]]| {
+            let count = pieces.len();
+            (0..count.pow(5)).map(move |number| -> Vec<u8> {
+                (0..5).flat_map(|digit| pieces[number / count.pow(digit) % count]).copied().collect()
+            })
+        };
+        for line in all(&BYTES).chain(all(&HTTP)) {
             let mut sent = encoded(&line);
             sent.push(b'\n');
+            assert!(!looks_like_tls(&sent), "{}", line.escape_ascii());
             let mut rest = &sent[..];
             let mut decoder = LineDecoder::default();
             while !rest.is_empty() {
                 match decoder.decode(rest, Dialect::Commands, 64) {
                     Decoded::Line { line: seen, consumed } => {
                         let seen = text::clean(seen);
+                        assert!(!looks_like_http(seen.as_bytes()), "{}: {seen}", line.escape_ascii());
                         let is_text = seen != "quit" && (!seen.starts_with('/') || seen.starts_with("/say "));
                         assert!(is_text, "{}: {seen}", line.escape_ascii());
                         rest = &rest[consumed..];
                     }
+                    Decoded::TooLong { consumed } => {
+                        assert!(!begins_like_http(rest), "{}", line.escape_ascii());
+                        rest = &rest[consumed..];
+                    }
+                    // The rest of a line that was too long.
+                    Decoded::Incomplete { consumed } if consumed > 0 => rest = &rest[consumed..],
                     other => panic!("{}: {other:?}", line.escape_ascii()),
                 }
             }

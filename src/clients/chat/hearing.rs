@@ -20,19 +20,21 @@ impl<H: Host> Client<H> {
             up.commands = if greeting.is_some_and(names_them) { Commands::Present } else { Commands::Absent };
         }
         if let Some(words) = words.filter(|words| is_first && !words.starts_with(b"you are ")) {
-            up.refusal = Some(String::from_utf8_lossy(words).into_owned());
+            up.refusal = Some(words.into());
             // It is shown with what comes next: alone, it is the reason of a refusal, told by `lose`.
             return;
         }
+        up.is_closing = words == Some(b"the server is closing");
         let is_silent = up.speaks_at.is_some();
         let withheld = up.refusal.take().filter(|_| is_silent);
         if self.leave_deadline.is_some() {
             self.leave_deadline = Some(now.moment + limits::CLIENT_LEAVE);
         }
         if let Some(words) = withheld {
-            self.show(format!("-- {words} --").as_bytes(), true);
+            self.show_words(&words);
         }
-        let words = words.map(String::from_utf8_lossy);
+        // From here on they may be kept and repeated, also where no screen cleans them.
+        let words = words.map(text::clean);
         let heard = self.hear_answer(line, is_own, words.as_deref());
         if heard.is_shown() {
             self.show(line, is_own);
@@ -47,14 +49,17 @@ impl<H: Host> Client<H> {
         }
     }
 
+    /// Shows what was withheld as it came.
+    pub(super) fn show_words(&mut self, words: &[u8]) {
+        self.show(&[b"-- ", words, b" --"].concat(), true);
+    }
+
     /// The server says something in its own name.
     fn note_words(&mut self, now: Now, words: &str) {
-        self.place.note_heard(words);
         self.hear_news(now, words);
         let is_loss = !self.settings.is_person && words.contains("was not sent");
         if is_loss && self.fault.is_none() {
-            let words = text::clean(words.as_bytes());
-            let words = text::truncate_at_char(&words, limits::CLIENT_WORDS_BYTES_MAX);
+            let words = text::truncate_at_char(words, limits::CLIENT_WORDS_BYTES_MAX);
             self.fault = Some(format!("{}: {words}", self.settings.address));
         }
     }

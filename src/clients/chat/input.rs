@@ -1,5 +1,6 @@
 //! What the person types, or the pipe brings: lines to be sent, and when there will be no more of them.
 
+use super::asking;
 use super::data::{self, Data};
 use super::wish::Wish;
 use super::{Client, Commands, Host, Input, Link, Outcome};
@@ -44,6 +45,9 @@ impl<H: Host> Client<H> {
     }
 
     fn say(&mut self, now: Now, line: &str, is_pasted: bool) {
+        if !is_pasted {
+            self.asking.note_typed();
+        }
         if self.input == Input::Leaving {
             return self.tell("leaving: not sent; Ctrl-C ends at once");
         }
@@ -89,14 +93,19 @@ impl<H: Host> Client<H> {
 
     /// Sends a line that may be a command: what asks for a nick or a room is answered before the next.
     fn command(&mut self, line: &str) {
-        self.place.note_said(line);
         let has_no_commands = match &self.link {
             Link::Up(up) => up.commands == Commands::Absent && self.settings.is_person,
             _ => false,
         };
+        // What a pipe has is not seen by anybody before it is sent.
+        let is_command = |line: &str| !self.settings.is_person || asking::is_known_command(line);
         match Wish::of(line) {
             Some(wish) if !self.settings.is_plain && !has_no_commands => {
                 self.outbox.push_question(wish, line)
+            }
+            // In the clear it would be said to everybody.
+            None if !self.settings.is_plain && !has_no_commands && is_command(line) => {
+                self.outbox.push_marked(line.as_bytes());
             }
             _ => self.outbox.push(line.as_bytes()),
         }
@@ -135,6 +144,7 @@ impl<H: Host> Client<H> {
         while let Some(at) = memchr::memchr(b'\n', &bytes[done..]) {
             let line = &bytes[done..done + at];
             done += at + 1;
+            self.lines_read += 1;
             if !std::mem::take(&mut self.is_dropping) {
                 self.take_piped_line(now, line);
             }
@@ -146,7 +156,7 @@ impl<H: Host> Client<H> {
         if self.is_dropping {
             done = bytes.len();
         } else if bytes.len() - done > self.line_bytes_max() {
-            self.refuse_long_line();
+            self.refuse_long_line(self.lines_read + 1);
             self.is_dropping = true;
             done = bytes.len();
         }
@@ -154,13 +164,18 @@ impl<H: Host> Client<H> {
         done
     }
 
-    /// Takes one line; the input is over where it says so.
-    pub(super) fn take_piped_line(&mut self, now: Now, line: &[u8]) {
-        if self.is_dropping {
-            return;
+    /// Takes what the input ends with behind its last line end.
+    pub(super) fn take_piped_rest(&mut self, now: Now, rest: &[u8]) {
+        if !rest.is_empty() && !self.is_dropping {
+            self.lines_read += 1;
+            self.take_piped_line(now, rest);
         }
+    }
+
+    /// Takes one line; the input is over where it says so.
+    fn take_piped_line(&mut self, now: Now, line: &[u8]) {
         if line.strip_suffix(b"\r").unwrap_or(line).len() > self.line_bytes_max() {
-            return self.refuse_long_line();
+            return self.refuse_long_line(self.lines_read);
         }
         if self.settings.is_person {
             return self.say(now, &text::clean(line), false);
@@ -168,13 +183,14 @@ impl<H: Host> Client<H> {
         let is_quit = data::is_quit(line);
         if self.settings.takes_commands {
             let clean = text::clean(line);
-            self.has_said_quit |= is_quit_command(&clean);
-            match Wish::of(&clean) {
-                Some(_) => self.command(&clean),
-                None => {
-                    self.place.note_said(&clean);
-                    self.outbox.push(line);
-                }
+            let is_quit = is_quit || is_quit_command(&clean);
+            if is_quit {
+                self.ask_whether_taken();
+            }
+            if clean.starts_with('/') {
+                self.command(&clean);
+            } else {
+                self.outbox.push(line);
             }
             if is_quit {
                 self.input = Input::Ended;
@@ -191,12 +207,12 @@ impl<H: Host> Client<H> {
         }
     }
 
-    fn refuse_long_line(&mut self) {
+    fn refuse_long_line(&mut self, number: u64) {
         let most = self.line_bytes_max();
-        let why = format!("a line has more than {most} bytes: nothing of it was sent");
-        self.tell(&why);
+        let which = if self.settings.is_person { "a line".into() } else { format!("line {number}") };
+        self.tell(&format!("{which} has more than {most} bytes: nothing of it was sent"));
         if !self.settings.is_person {
-            self.fault.get_or_insert(why);
+            self.fault.get_or_insert_with(|| "not all lines were sent, as told before".into());
         }
     }
 
@@ -210,8 +226,16 @@ impl<H: Host> Client<H> {
         if self.screen.is_interactive() { "the Up key brings it back" } else { "type it again" }
     }
 
+    /// Behind the last line: what the socket took, a server that ends may never have read.
+    fn ask_whether_taken(&mut self) {
+        if !self.settings.is_plain && !self.outbox.asks_for(|wish| *wish == Wish::Taken) {
+            self.outbox.push_question(Wish::Taken, "");
+        }
+    }
+
     pub(super) fn end_input(&mut self, now: Now) {
         self.input = Input::Ended;
+        self.ask_whether_taken();
         self.advance(now);
         self.finish_output();
     }

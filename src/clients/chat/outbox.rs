@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 
 use super::wish::Wish;
-use crate::codec::line::SAY;
 use crate::limits;
 
 /// Sent bytes that are kept before they are dropped, all at once, so that dropping costs little.
@@ -16,7 +15,7 @@ const KEPT_BYTES_MAX: usize = 64 * 1024;
 /// What has to be known before the lines behind it are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Gate {
-    /// That the server has commands: a line behind it is marked as text for such a one.
+    /// That the server has commands: a line behind it is one, or is marked as text for such a server.
     Mark,
     /// That what the person had, or wants from the start, is granted on this connection.
     Place(Wish),
@@ -32,6 +31,8 @@ pub(super) struct Outbox {
     sent: usize,
     /// Lines that only this connection has to hear, ahead of all others.
     questions: Vec<u8>,
+    /// Something of `bytes` was sent on this connection, and no answer to a question behind it was heard.
+    is_unconfirmed: bool,
     /// Where they stand in `bytes`, ascending; each at least at `sent`.
     gates: VecDeque<(usize, Gate)>,
 }
@@ -44,7 +45,7 @@ impl Outbox {
         self.bytes.push(b'\n');
     }
 
-    /// Adds a line that only a server with commands takes for text.
+    /// Adds a line that begins with a slash, which only a server with commands takes as it is meant.
     pub(super) fn push_marked(&mut self, line: &[u8]) {
         // One gate is enough: what it lets through, it lets through for this connection.
         if !self.gates.iter().any(|(_, gate)| *gate == Gate::Mark) {
@@ -71,6 +72,11 @@ impl Outbox {
         self.questions.extend_from_slice(lines.as_bytes());
     }
 
+    /// Whether the socket has yet to take a question.
+    pub(super) fn has_questions(&self) -> bool {
+        !self.questions.is_empty()
+    }
+
     /// The gate that has to be opened next: all before it was sent.
     pub(super) fn gate(&self) -> Option<&Gate> {
         self.gates.front().filter(|(at, _)| *at == self.sent).map(|(_, gate)| gate)
@@ -79,6 +85,16 @@ impl Outbox {
     /// Lets through what stands behind the first gate.
     pub(super) fn open(&mut self) -> Option<Gate> {
         self.gates.pop_front().map(|(_, gate)| gate)
+    }
+
+    /// The question that the first gate stands for is answered: the server has taken all before it.
+    pub(super) fn confirm(&mut self) {
+        self.is_unconfirmed = false;
+    }
+
+    /// Whether lines were sent of which it is not known that the server has taken them.
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        self.is_unconfirmed
     }
 
     /// Whether anything waits behind a gate, or for one.
@@ -149,6 +165,7 @@ impl Outbox {
             return;
         }
         self.sent += bytes;
+        self.is_unconfirmed |= bytes > 0;
         debug_assert!(self.sent <= self.bytes.len());
         if self.is_empty() {
             self.drop_front(self.sent);
@@ -159,15 +176,18 @@ impl Outbox {
         }
     }
 
-    /// The connection is lost: a line that it took half is sent again, whole, on the next one.
-    pub(super) fn rewind(&mut self) {
+    /// The connection is lost: a line that it took half is sent again, whole, on the next one. `is_for_commands`: a
+    /// line that begins with a slash is sent only to a server with commands.
+    pub(super) fn rewind(&mut self, is_for_commands: bool) {
         self.drop_front(self.line_start());
         self.sent = 0;
         self.questions.clear();
+        self.is_unconfirmed = false;
         self.gates.retain(|(_, gate)| matches!(gate, Gate::Asked(..)));
         // The next server may be another one.
-        let marked = memchr::memmem::find_iter(&self.bytes, SAY)
-            .find(|at| self.bytes[..*at].last().is_none_or(|last| *last == b'\n'));
+        let marked = memchr::memchr_iter(b'/', &self.bytes)
+            .find(|at| self.bytes[..*at].last().is_none_or(|last| *last == b'\n'))
+            .filter(|_| is_for_commands);
         if let Some(marked) = marked {
             let index = self.gates.partition_point(|(at, _)| *at <= marked);
             self.gates.insert(index, (marked, Gate::Mark));
@@ -206,11 +226,11 @@ mod tests {
         outbox.push(b"two");
         outbox.handle_written(6);
         assert_eq!(outbox.unsent(), b"o\n");
-        outbox.rewind();
+        outbox.rewind(true);
         for sent in [0, 3, 4] {
             assert_eq!(outbox.unsent(), b"two\n");
             outbox.handle_written(sent);
-            outbox.rewind();
+            outbox.rewind(true);
         }
         assert!(outbox.is_empty());
     }
@@ -258,18 +278,20 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.begin([nick()].into_iter());
         outbox.open();
-        for line in [&b"one"[..], b"x /say y"] {
+        for line in [&b"one"[..], b"x /y"] {
             outbox.push(line);
         }
         outbox.push_question(Wish::room("tea"), "/join tea");
         outbox.push_marked(b"/say quit");
         outbox.handle_written(5);
         outbox.ask("/nick ann\n");
-        outbox.rewind();
-        assert_eq!(outbox.unsent(), b"x /say y\n");
-        outbox.handle_written(9);
+        outbox.rewind(true);
+        assert_eq!(outbox.unsent(), b"x /y\n");
+        outbox.handle_written(5);
         assert!(matches!(outbox.open(), Some(Gate::Asked(..))));
         assert_eq!((outbox.unsent(), outbox.gate()), (&b""[..], Some(&Gate::Mark)));
+        outbox.rewind(false);
+        assert_eq!(outbox.gate(), None);
     }
 
     #[test]

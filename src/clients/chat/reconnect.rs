@@ -41,7 +41,7 @@ impl Pauses {
     }
 
     /// The next random number (splitmix64: Steele, Lea, Flood: Fast Splittable PRNGs, 2014).
-    pub(super) fn random(&mut self) -> u64 {
+    fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.random;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -52,20 +52,17 @@ impl Pauses {
 
 /// The nick and the rooms that the person has, or wants, to be asked for again on a new connection.
 ///
-/// What the server says is believed only as the answer to a question, and of `/leave` only if the person
-/// asked to leave: what others say must not pass for it.
+/// What the server says is believed only as the answer to a question: what others say must not pass for it.
 #[derive(Debug, Default)]
 pub(super) struct Place {
     nick: Option<String>,
     /// In the order joined; the last is the one that the person speaks in.
     rooms: Vec<String>,
-    /// How often the person asked to leave a room and was not answered.
-    leaves: usize,
 }
 
 impl Place {
     pub(super) fn new(nick: Option<String>, room: Option<&str>) -> Self {
-        let mut place = Place { nick, rooms: Vec::new(), leaves: 0 };
+        let mut place = Place { nick, rooms: Vec::new() };
         if let Some(room) = room {
             place.note_wanted(&Wish::room(room));
         }
@@ -86,6 +83,7 @@ impl Place {
                 self.forget(wish);
                 self.rooms.push(name.clone());
             }
+            Wish::Leave | Wish::Taken => {}
         }
     }
 
@@ -94,6 +92,7 @@ impl Place {
         match wish {
             Wish::Nick(name) => drop(self.nick.take_if(|nick| nick == name)),
             Wish::Room(name) => self.rooms.retain(|room| room != name),
+            Wish::Leave | Wish::Taken => {}
         }
     }
 
@@ -102,23 +101,7 @@ impl Place {
         match wish {
             Wish::Nick(name) => self.nick.as_ref() == Some(name),
             Wish::Room(name) => self.rooms.last() == Some(name),
-        }
-    }
-
-    /// The person says a line.
-    pub(super) fn note_said(&mut self, line: &str) {
-        let command = line.split(char::is_whitespace).next().unwrap_or_default();
-        if command.eq_ignore_ascii_case("/leave") {
-            self.leaves += 1;
-        }
-    }
-
-    /// The server says something in its own name.
-    pub(super) fn note_heard(&mut self, words: &str) {
-        let left = words.strip_prefix("you left ").and_then(|rest| rest.split_once(" and "));
-        if let Some((room, _)) = left.filter(|_| self.leaves > 0) {
-            self.leaves -= 1;
-            self.rooms.retain(|known| known != room);
+            Wish::Leave | Wish::Taken => false,
         }
     }
 }
@@ -169,16 +152,8 @@ mod tests {
         }
         assert_eq!(wishes(&place), ["/nick eve", "/join tea", "/join wine", "/join beer"]);
         assert!(place.is_current(&Wish::room("beer")) && !place.is_current(&Wish::room("wine")));
-        place.note_said("/LEAVE now");
-        place.note_heard("you left beer and speak in wine now");
+        place.forget(&Wish::room("beer"));
         place.forget(&Wish::Nick("ann".into()));
         assert_eq!(wishes(&place), ["/nick eve", "/join tea", "/join wine"]);
-    }
-
-    #[test]
-    fn what_was_not_asked_to_be_left_is_kept() {
-        let mut place = Place::new(None, Some("tea"));
-        place.note_heard("you left tea and speak in lobby now");
-        assert_eq!(wishes(&place), ["/join tea"]);
     }
 }

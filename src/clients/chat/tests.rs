@@ -3,6 +3,8 @@
 use super::*;
 
 mod asking;
+mod ending;
+mod late;
 mod said;
 
 /// Remembers what it was asked for.
@@ -10,6 +12,8 @@ mod said;
 struct Scene {
     reports: Vec<String>,
     suspensions: usize,
+    /// Random numbers that were asked for.
+    numbers: u64,
 }
 
 impl Host for Scene {
@@ -18,6 +22,10 @@ impl Host for Scene {
     }
     fn suspend(&mut self) {
         self.suspensions += 1;
+    }
+    fn random(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers.wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
     fn report(&mut self, text: &str) {
         self.reports.push(text.into());
@@ -95,6 +103,16 @@ impl Stage {
         let (_, nonce) = sent.rsplit_once("/ping ").expect("a question");
         let answer = format!("-- {words} --\n-- pong {} --\n", nonce.split('\n').next().expect("a word"));
         self.hear(answer.as_bytes());
+    }
+
+    /// The server has taken all: it answers the last question, which is then forgotten.
+    #[track_caller]
+    fn confirm(&mut self) {
+        let sent = self.sent();
+        let at = sent.trim_end().rfind('\n').map_or(0, |at| at + 1);
+        let nonce = sent[at..].strip_prefix("/ping ").expect("a question").trim_end().to_owned();
+        self.sent.truncate(at);
+        self.hear(format!("-- pong {nonce} --\n").as_bytes());
     }
 
     /// The lines that were sent, but for what ends a question.
@@ -241,6 +259,8 @@ fn a_pipe_is_sent_in_order_whatever_its_fragments_and_its_end_is_told() {
     }
     assert!(!stage.is_finished());
     stage.end_input(&kept);
+    assert!(!stage.is_finished());
+    stage.confirm();
     assert_eq!(stage.sent(), "one\n你好\r\n\nlast without an end\n");
     assert!(stage.is_finished());
     stage.hear(b"bye\n");
@@ -258,6 +278,9 @@ fn nothing_is_sent_before_the_greeting_or_its_time() {
     assert_eq!(stage.sent(), "");
     assert!(!stage.is_finished());
     stage.wait(limits::CLIENT_GREETING);
+    assert_eq!(stage.sent(), "early\n");
+    assert!(!stage.is_finished(), "it may have commands, and can be asked then whether it has taken all");
+    stage.wait(limits::CLIENT_GREETING_LONG);
     assert_eq!(stage.sent(), "early\n");
     assert!(stage.is_finished());
 }
@@ -281,34 +304,12 @@ fn an_empty_input_follows_the_room_and_makes_a_lost_connection_again() {
 }
 
 #[test]
-fn a_follower_that_does_not_reconnect_fails_with_the_reason() {
-    let mut stage = Stage::with(PIPE, |settings| settings.reconnects = false);
-    stage.connect();
-    stage.end_input(b"");
-    stage.hear(b"-- you are 1.2.3.4:5 in lobby --\n-- the server is closing --\n");
-    stage.end_server();
-    stage.assert_failed("lost the connection to the.server:1: the server closed it");
-}
-
-#[test]
 fn an_empty_input_survives_a_broken_connection() {
     let mut stage = Stage::greeted(PIPE);
     stage.end_input(b"");
     stage.close(Reason::Reset);
     assert_eq!(stage.client.outcome(), None);
     assert!(stage.client.host.reports[0].contains("connection reset: trying again in"));
-}
-
-#[test]
-fn quit_in_a_pipe_of_commands_is_the_last_line() {
-    let mut stage = Stage::with(PIPE, |settings| settings.takes_commands = true);
-    stage.connect();
-    stage.hear(GREETING);
-    assert_eq!(stage.input(b"a\nquit\nb\n"), 9);
-    stage.end_input(b"");
-    assert_eq!(stage.sent(), "a\nquit\n");
-    stage.end_server();
-    assert_eq!(stage.client.outcome(), Some(&Outcome::Done));
 }
 
 #[test]
@@ -354,22 +355,6 @@ fn the_server_waits_for_standard_output_and_nothing_is_lost() {
     let socket = stage.socket();
     assert!(stage.actions.contains(&Action::Resume(socket)));
     assert_eq!(stage.shown, expected);
-}
-
-#[test]
-fn the_loop_is_stopped_only_when_a_slow_reader_has_all() {
-    let mut stage = Stage::greeted(PIPE);
-    stage.console_room = 3;
-    stage.end_input(b"x");
-    stage.hear(b"a long farewell\n");
-    stage.end_server();
-    let is_stopped = |stage: &Stage| stage.actions.iter().any(|action| matches!(action, Action::Stop(_)));
-    assert!(!is_stopped(&stage));
-    stage.console_room = usize::MAX;
-    stage.client.handle_writable(CONSOLE());
-    stage.turn();
-    assert!(is_stopped(&stage));
-    assert!(stage.shown().ends_with("a long farewell\n"));
 }
 
 #[test]
@@ -468,23 +453,6 @@ fn a_new_connection_hears_nick_and_room_and_then_what_was_not_sent() {
 }
 
 #[test]
-fn no_reconnect_ends_with_the_reason() {
-    let mut stage = Stage::with(TERMINAL, |settings| settings.reconnects = false);
-    stage.connect();
-    stage.hear(b"-- you are 1.2.3.4:5 in lobby --\n-- the server is closing --\n");
-    stage.end_server();
-    stage.assert_failed("lost the connection to the.server:1: the server closed it");
-}
-
-#[test]
-fn a_reset_after_the_last_line_is_no_quiet_end() {
-    let mut stage = Stage::greeted(PIPE);
-    stage.end_input(b"x");
-    stage.close(Reason::Reset);
-    stage.assert_failed("the last lines may not have arrived");
-}
-
-#[test]
 fn the_line_being_typed_survives_messages() {
     let mut stage = Stage::greeted(TERMINAL);
     stage.input("half 你".as_bytes());
@@ -521,47 +489,6 @@ fn a_line_typed_before_the_first_connection_is_sent_with_it() {
 }
 
 #[test]
-fn quit_and_ctrl_d_leave_and_show_the_farewell() {
-    for (keys, sent) in
-        [(&b"quit\r"[..], "quit\n"), (b"/quit\r", "/quit\n"), (b"/QUIT now\r", "/QUIT now\n"), (b"\x04", "")]
-    {
-        let mut stage = Stage::greeted(TERMINAL);
-        stage.input(keys);
-        assert_eq!(stage.sent(), sent);
-        assert!(stage.is_finished());
-        stage.hear(b"-- bye --\n");
-        stage.end_server();
-        assert_eq!(stage.client.outcome(), Some(&Outcome::Done));
-        assert!(stage.shown().contains("-- bye --\r\n"));
-        assert!(stage.shown().ends_with("\r\u{1b}[K") || stage.shown().ends_with("\r\n"), "no row is left");
-    }
-}
-
-#[test]
-fn who_leaves_waits_for_a_silent_server_only_so_long() {
-    let mut stage = Stage::greeted(TERMINAL);
-    stage.input(b"quit\r");
-    stage.wait(limits::CLIENT_LEAVE - Duration::from_millis(1));
-    stage.hear(b"still at it\n");
-    stage.wait(limits::CLIENT_LEAVE - Duration::from_millis(1));
-    assert_eq!(stage.client.outcome(), None);
-    stage.wait(Duration::from_millis(1));
-    assert_eq!(stage.client.outcome(), Some(&Outcome::Done));
-}
-
-#[test]
-fn ctrl_c_and_a_signal_end_at_once() {
-    let mut stage = Stage::greeted(TERMINAL);
-    stage.input(b"\x03");
-    assert_eq!(stage.client.outcome(), Some(&Outcome::Done));
-    assert!(stage.actions.contains(&Action::Stop(limits::CLIENT_STOP)));
-    let mut stage = Stage::new(PIPE);
-    stage.client.handle_signal(stage.now);
-    stage.turn();
-    assert!(stage.actions.contains(&Action::Stop(Duration::ZERO)), "connecting keeps nobody");
-}
-
-#[test]
 fn ctrl_z_stops_behind_a_clean_row_and_draws_it_again() {
     let mut stage = Stage::greeted(TERMINAL);
     stage.input(b"draft");
@@ -575,13 +502,4 @@ fn ctrl_z_stops_behind_a_clean_row_and_draws_it_again() {
     assert_eq!(stage.client.host.suspensions, 1);
     assert!(stage.shown().starts_with("\r\u{1b}[K"), "{:?}", stage.shown());
     assert!(stage.shown().contains("> draft"));
-}
-
-#[test]
-fn a_reader_who_left_is_a_quiet_end() {
-    let mut stage = Stage::greeted(PIPE);
-    stage.client.handle_closed(stage.now, CONSOLE(), Reason::Reset);
-    stage.turn();
-    assert_eq!(stage.client.outcome(), Some(&Outcome::Done));
-    assert!(stage.actions.iter().any(|action| matches!(action, Action::Stop(_))));
 }

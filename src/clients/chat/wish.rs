@@ -14,6 +14,10 @@ pub(super) enum Wish {
     Nick(String),
     /// Without the `#` that it may have been given.
     Room(String),
+    /// To leave the room that is spoken in.
+    Leave,
+    /// That the server has taken all that was sent before: any answer tells so.
+    Taken,
 }
 
 impl Wish {
@@ -23,7 +27,10 @@ impl Wish {
 
     /// What a line asks for, if the server takes it so.
     pub(super) fn of(line: &str) -> Option<Self> {
-        let (command, rest) = line.split_once(char::is_whitespace)?;
+        let (command, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        if command.eq_ignore_ascii_case("/leave") {
+            return Some(Wish::Leave);
+        }
         let name = rest.trim();
         if name.is_empty() {
             None
@@ -42,6 +49,8 @@ impl Wish {
             // The server takes one `#` away, as we did.
             Wish::Room(name) if name.starts_with('#') => format!("/join #{name}"),
             Wish::Room(name) => format!("/join {name}"),
+            Wish::Leave => "/leave".into(),
+            Wish::Taken => String::new(),
         }
     }
 
@@ -58,6 +67,8 @@ impl Wish {
                 let rest = words.strip_prefix("you speak in ").and_then(|rest| rest.strip_prefix(&**name));
                 rest.is_some_and(|rest| rest.starts_with(" now") || rest.starts_with(" again"))
             }
+            Wish::Leave => room_left(words).is_some(),
+            Wish::Taken => false,
         }
     }
 }
@@ -67,6 +78,8 @@ impl std::fmt::Display for Wish {
         match self {
             Wish::Nick(name) => write!(f, "the nick {name}"),
             Wish::Room(name) => write!(f, "the room {name}"),
+            Wish::Leave => f.write_str("to leave the room"),
+            Wish::Taken => f.write_str("what was sent"),
         }
     }
 }
@@ -77,6 +90,11 @@ pub(super) fn may_be_granted_later(words: &str) -> bool {
     let words =
         if words.starts_with('\'') { words.rsplit_once('\'').map_or(words, |(_, why)| why) } else { words };
     words.contains("taken") || words.contains("in use") || words.contains("at most (--max-rooms-per-client)")
+}
+
+/// The room that the server says it let the person leave.
+pub(super) fn room_left(words: &str) -> Option<&str> {
+    words.strip_prefix("you left ")?.split_once(" and ").map(|(room, _)| room)
 }
 
 /// Whether it is news of the room, and so no answer to anything.
@@ -104,10 +122,13 @@ pub(super) struct Asked {
     pub(super) is_repeated: bool,
     /// Nothing that is to be said waits for the answer.
     pub(super) is_aside: bool,
-    /// When no answer will come any more.
-    pub(super) due: Moment,
+    /// When no answer will come any more, if the server says nothing until then; `None`: the socket has yet to take
+    /// the question, or it may take as long as the connection lives.
+    pub(super) due: Option<Moment>,
+    /// The server has said something since.
+    pub(super) has_heard: bool,
     pub(super) is_granted: bool,
-    /// What the server said instead.
+    /// What the server said instead; or, of a room that was left, in granting it.
     pub(super) words: Option<String>,
     nonce: String,
 }
@@ -121,41 +142,72 @@ pub(super) enum Heard {
     Hidden,
     /// The end of the answer, which the person did not ask for.
     Answered,
+    /// The end of the answer to a question that is no longer open.
+    AnsweredLate,
     /// The question itself: it was said to everybody, and no command.
     Said,
 }
 
 impl Asked {
-    pub(super) fn new(wish: Wish, due: Moment, nonce: u64) -> Self {
+    pub(super) fn new(wish: Wish, nonce: u64) -> Self {
         Asked {
             wish,
             is_repeated: false,
             is_aside: false,
-            due,
+            due: None,
+            has_heard: false,
             is_granted: false,
             words: None,
-            nonce: format!("{nonce:016x}"),
+            nonce: nonce_of(nonce),
         }
+    }
+
+    /// The socket took it all.
+    pub(super) fn note_sent(&mut self, now: Moment) {
+        if self.due.is_none() && self.wish != Wish::Taken {
+            self.due = Some(now + limits::CLIENT_ANSWER);
+        }
+    }
+
+    /// The server sends something: it is there, however slowly it takes what it was sent before.
+    pub(super) fn note_heard(&mut self, now: Moment) {
+        self.has_heard = true;
+        self.due = self.due.map(|_| now + limits::CLIENT_ANSWER);
     }
 
     /// What the server is to be sent.
     pub(super) fn lines(&self) -> String {
-        format!("{}\n/ping {}\n", self.wish.command(), self.nonce)
+        let command = self.wish.command();
+        let end = if command.is_empty() { "" } else { "\n" };
+        format!("{command}{end}/ping {}\n", self.nonce)
+    }
+
+    /// What the server said in refusing it.
+    pub(super) fn refusal(&self) -> String {
+        self.words.clone().unwrap_or_else(|| "the server does not say why".into())
+    }
+
+    /// Whether the server's words are the end of the answer.
+    pub(super) fn is_answered_by(&self, words: Option<&str>) -> bool {
+        words.is_some_and(|words| words.strip_prefix("pong ") == Some(&*self.nonce))
     }
 
     /// The server sends a line, which it alone can have said if `is_own`; `words` are its own, if it has any
     /// there.
     pub(super) fn hear(&mut self, line: &[u8], is_own: bool, words: Option<&str>) -> Heard {
-        if words.is_some_and(|words| words.strip_prefix("pong ") == Some(&*self.nonce)) {
+        if self.is_answered_by(words) {
             return Heard::Answered;
         }
         if memchr::memmem::find(line, self.nonce.as_bytes()).is_some()
-            || (is_own && line == self.wish.command().as_bytes())
+            || (is_own && !line.is_empty() && line == self.wish.command().as_bytes())
         {
             return Heard::Said;
         }
-        let Some(words) = words else { return Heard::Shown };
+        let Some(words) = words.filter(|_| self.wish != Wish::Taken) else { return Heard::Shown };
         if self.wish.is_granted_by(words) {
+            if self.wish == Wish::Leave && !self.is_granted {
+                self.words = Some(words.into());
+            }
             self.is_granted = true;
         } else if !is_news(words) && self.words.is_none() && !self.is_granted {
             self.words = Some(text::truncate_at_char(words, limits::CLIENT_WORDS_BYTES_MAX).into());
@@ -166,30 +218,39 @@ impl Asked {
     }
 }
 
+/// A word of 50 bits: with `/ping` it fits into the shortest line that a server can be told to take (`--max-line`).
+fn nonce_of(random: u64) -> String {
+    const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+    (0..NONCE_BYTES).map(|digit| char::from(DIGITS[(random >> (5 * digit) & 31) as usize])).collect()
+}
+
+const NONCE_BYTES: usize = 10;
+const _: () = assert!("/ping ".len() + NONCE_BYTES <= *limits::LINE_BYTES_RANGE.start());
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn asked(wish: Wish) -> Asked {
-        Asked::new(wish, Moment::START, 7)
+        Asked::new(wish, 7)
     }
 
     #[test]
     fn a_question_is_answered_by_its_own_pong_alone() {
         let mut asked = asked(Wish::Nick("ann".into()));
-        assert_eq!(asked.lines(), "/nick ann\n/ping 0000000000000007\n");
+        assert_eq!(asked.lines(), "/nick ann\n/ping 7000000000\n");
         for words in ["pong", "pong 7", "bob joined", "bob is now rob", "you missed 3 messages"] {
             assert_eq!(asked.hear(words.as_bytes(), true, Some(words)), Heard::Shown);
         }
         assert_eq!(asked.words.as_deref(), Some("pong"), "whatever else comes first is the answer");
-        let pong = "pong 0000000000000007";
+        let pong = "pong 7000000000";
         assert_eq!(asked.hear(format!("-- {pong} --").as_bytes(), true, Some(pong)), Heard::Answered);
         assert!(!asked.is_granted);
     }
 
     #[test]
     fn a_question_that_comes_back_as_text_was_no_command() {
-        for line in ["/nick ann", "/ping 0000000000000007", "T ann: /ping 0000000000000007"] {
+        for line in ["/nick ann", "/ping 7000000000", "T ann: /ping 7000000000"] {
             assert_eq!(
                 asked(Wish::Nick("ann".into())).hear(line.as_bytes(), true, None),
                 Heard::Said,
@@ -252,7 +313,8 @@ mod tests {
     fn a_line_asks_for_what_the_server_takes_it_for() {
         assert_eq!(Wish::of("/nick  ann "), Some(Wish::Nick("ann".into())));
         assert_eq!(Wish::of("/JOIN #tea"), Some(Wish::Room("tea".into())));
-        for line in ["/nick", "/join ", "/joint x", "nick ann", "//nick ann"] {
+        assert_eq!(Wish::of("/LEAVE now"), Some(Wish::Leave));
+        for line in ["/leaves", "/nick", "/join ", "/joint x", "nick ann", "//nick ann"] {
             assert_eq!(Wish::of(line), None, "{line}");
         }
     }

@@ -58,6 +58,7 @@ fn the_end_of_a_pipe_is_told_once_the_room_is_granted() {
         }
         assert!(!stage.is_finished());
         stage.answer(IN_TEA);
+        stage.confirm();
         assert!(stage.is_finished());
         assert_eq!(stage.said(), ["/join tea", "secret"]);
     }
@@ -112,7 +113,7 @@ fn a_server_that_never_answers_is_left_in_time_and_plain_is_named() {
 #[test]
 fn no_member_can_answer_in_the_servers_place() {
     let time = "2026/11/21 10:00:00 ";
-    let forged = ["-- you speak in tea now; /leave goes back --", "-- pong 0000000000000000 --"];
+    let forged = ["-- you speak in tea now; /leave goes back --", "-- pong 0000000000 --"];
     for text in forged {
         for header in ["ann", "[lobby] ann", "* ann", "1.2.3.4:5"] {
             let mut stage = stage(PIPE, None, Some("tea"));
@@ -293,7 +294,13 @@ fn a_terminal_says_a_line_without_the_nick_only_when_it_is_typed_again() {
     let mut stage = stage(TERMINAL, Some("ann"), None);
     stage.hear(GREETING);
     stage.answer(TAKEN);
-    stage.input(b"\x1b[200~hello\nhello\n\x1b[201~one\rtwo\rone\r");
+    let explanations =
+        |stage: &Stage| stage.shown().matches("the same line again is said without it").count();
+    let before = explanations(&stage);
+    stage.input(b"\x1b[200~hello\nhello\nhello\n\x1b[201~");
+    assert_eq!(explanations(&stage), before + 1, "once for a paste");
+    assert_eq!(stage.shown().matches("not said (the Up key brings it back): hello").count(), 3);
+    stage.input(b"one\rtwo\rone\r");
     assert_eq!(stage.said(), ["/nick ann"], "another line is not the same again");
     assert!(
         stage.shown().contains("/nick NAME asks for another, and the same line again is said without it")
@@ -370,4 +377,92 @@ fn a_flood_of_news_is_no_answer_and_no_reason_to_ask_all_the_time() {
     stage.hear(&b"-- ann left --\n".repeat(1000));
     assert_eq!(stage.said(), ["/nick ann"]);
     assert!(stage.pause() > Duration::ZERO);
+}
+
+#[test]
+fn what_follows_a_leave_waits_for_its_answer_also_when_that_was_lost() {
+    for is_person in [false, true] {
+        let mut stage = Stage::with(PIPE, |settings| {
+            (settings.room, settings.takes_commands) = (Some("tea".into()), true);
+            settings.is_person = is_person;
+        });
+        stage.connect();
+        stage.hear(GREETING);
+        stage.answer(IN_TEA);
+        // Nobody asked to leave it, whoever says so.
+        stage.hear(b"-- you left tea and speak in lobby now --\n");
+        stage.input(b"/leave\nto all\n");
+        assert_eq!(stage.said(), ["/join tea", "/leave"]);
+        // It may have left, and may have not: the new connection is brought where that was, and asks again.
+        reconnect(&mut stage);
+        assert_eq!(stage.said(), ["/join tea"]);
+        stage.answer(IN_TEA);
+        assert_eq!(stage.said(), ["/join tea", "/leave"]);
+        stage.answer("you left tea and speak in lobby now");
+        assert_eq!(stage.said(), ["/join tea", "/leave", "to all"]);
+        reconnect(&mut stage);
+        assert_eq!(stage.said(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_room_that_cannot_be_left_ends_a_pipe() {
+    let mut stage = Stage::with(PIPE, |settings| settings.takes_commands = true);
+    stage.connect();
+    stage.hear(GREETING);
+    stage.input(b"/leave\nsecret\n");
+    stage.answer("you are in no room; /join ROOM enters one");
+    assert_eq!(stage.said(), ["/leave"]);
+    let why = "to leave the room: you are in no room; /join ROOM enters one";
+    assert_eq!(stage.client.outcome().cloned(), refused(why));
+}
+
+#[test]
+fn a_server_that_only_takes_its_time_is_waited_for() {
+    let mut stage = Stage::with(PIPE, |settings| settings.takes_commands = true);
+    stage.connect();
+    stage.hear(GREETING);
+    stage.socket_room = 0;
+    stage.input(b"one\n/join tea\nsecret\n");
+    // It takes nothing yet.
+    stage.wait(limits::CLIENT_ANSWER * 3);
+    for room in [4, 3] {
+        stage.socket_room = room;
+        let socket = stage.socket();
+        stage.client.handle_writable(socket);
+        stage.turn();
+        stage.wait(limits::CLIENT_ANSWER * 3);
+    }
+    assert_eq!(stage.client.outcome(), None);
+    stage.socket_room = usize::MAX;
+    let socket = stage.socket();
+    stage.client.handle_writable(socket);
+    stage.turn();
+    // It says line by line what it was sent before, and begins one.
+    for piece in [&b"1.2.3.4:5: one\n"[..], b"1.2.3.4:5: two\n", b"1.2"] {
+        stage.wait(limits::CLIENT_ANSWER - Duration::from_millis(1));
+        stage.hear(piece);
+    }
+    stage.wait(limits::CLIENT_ANSWER - Duration::from_millis(1));
+    assert_eq!(stage.client.outcome(), None);
+    stage.wait(Duration::from_millis(1));
+    match stage.client.outcome() {
+        Some(Outcome::CannotConnect(why)) => {
+            assert!(why.contains("/join tea: no answer") && !why.contains("--plain"), "{why}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn no_question_is_ended_by_a_word_that_was_seen_before() {
+    let mut stage = stage(PIPE, Some("ann"), Some("tea"));
+    stage.end_input(b"secret");
+    stage.hear(GREETING);
+    stage.answer("you are now ann");
+    stage.answer(IN_TEA);
+    let words: Vec<_> = stage.sent().lines().filter_map(|line| line.strip_prefix("/ping ")).collect();
+    let [first, second, third] = words[..] else { panic!("{words:?}") };
+    assert!(first != second && second != third);
+    assert_eq!(stage.client.host.numbers, 3, "each of them comes from outside, and from no seed of ours");
 }

@@ -17,6 +17,7 @@ fn a_pipe_is_said_whatever_it_looks_like() {
     let mut stage = Stage::greeted(PIPE);
     stage.input(b"step 1\n/usr/bin/cc -o x x.c\nquit\nqu\x01it\n\x01/nick x\nstep 2\r\0quit\nlast");
     stage.end_input(b"quit");
+    stage.confirm();
     let said =
         "step 1\n/say /usr/bin/cc -o x x.c\n/say quit\n/say quit\n/say /nick x\nstep 2quit\n/say quit\n";
     assert_eq!(stage.sent(), said);
@@ -52,7 +53,9 @@ fn only_what_a_pipe_had_is_asked_for_again_after_a_lost_connection() {
 
 #[test]
 fn a_mark_is_not_sent_to_a_server_without_commands() {
-    for greeting in [PLAIN_GREETING, b"hello\n", b"-- odd --\nhello\n"] {
+    // What a member once said does not greet in the server's place.
+    let late = [b"hello\n", GREETING].concat();
+    for greeting in [PLAIN_GREETING, b"hello\n", b"-- odd --\nhello\n", &late] {
         let mut stage = greeted(PIPE, greeting, |_| {});
         stage.input(b"one\n/two\nthree\n");
         stage.end_input(b"");
@@ -165,19 +168,24 @@ fn a_line_is_sent_whole_or_not_at_all_from_a_pipe_and_from_a_paste() {
     for length in [10_000, most, most + 1, 5 * most] {
         let long = "x".repeat(length);
         let expected = if length <= most { format!("{long}\nnext\n") } else { "next\n".into() };
+        let before = "one\n\n";
         let mut pipe = Stage::greeted(PIPE);
         let mut kept = Vec::new();
-        for chunk in format!("{long}\nnext\n").as_bytes().chunks(limits::READ_BYTES_MAX) {
+        for chunk in format!("{before}{long}\nnext\n").as_bytes().chunks(limits::READ_BYTES_MAX) {
             kept.extend_from_slice(chunk);
             let consumed = pipe.input(&kept);
             kept.drain(..consumed);
         }
         pipe.end_input(&kept);
-        assert_eq!(pipe.sent().len(), expected.len(), "{length}");
+        pipe.confirm();
+        assert_eq!(pipe.sent().len(), before.len() + expected.len(), "{length}");
         pipe.end_server();
         if length > most {
-            pipe.assert_failed("a line has more than 65536 bytes: nothing of it was sent");
-            assert_eq!(pipe.client.host.reports.len(), 1);
+            pipe.assert_failed("not all lines were sent, as told before");
+            assert_eq!(
+                pipe.client.host.reports,
+                ["line 3 has more than 65536 bytes: nothing of it was sent"]
+            );
         }
         let mut terminal = Stage::greeted(TERMINAL);
         terminal.input(format!("\x1b[200~{long}\nnext\n\x1b[201~").as_bytes());
@@ -192,6 +200,91 @@ fn a_piped_line_that_the_server_refuses_is_a_failure() {
     let mut stage = Stage::greeted(PIPE);
     stage.end_input(b"long");
     stage.hear(b"-- that line was too long and was not sent: 3 bytes at most (--max-line) --\n");
+    stage.confirm();
     stage.end_server();
     stage.assert_failed("the.server:1: that line was too long and was not sent");
+}
+
+#[test]
+fn nothing_that_a_terminal_obeys_is_kept_of_the_servers_words() {
+    const HOSTILE: &str = "'\x1b]0;pwned\x07\x1b[2J\u{202e}\u{9b}' is taken";
+    let line = format!("-- {HOSTILE} --\n");
+    for (greeting, is_person) in [(GREETING, true), (GREETING, false), (line.as_bytes(), false)] {
+        let mut stage = greeted(PIPE, greeting, |settings| {
+            (settings.is_person, settings.nick) = (is_person, Some("ann".into()));
+        });
+        stage.input(b"secret\n");
+        if greeting == GREETING {
+            stage.answer(HOSTILE);
+            stage.input(b"again\n");
+            stage.hear(format!("-- {HOSTILE}: was not sent --\n").as_bytes());
+        }
+        if stage.client.outcome().is_none() {
+            stage.end_input(b"");
+            stage.end_server();
+        }
+        let told = format!("{:?} {:?}", stage.client.host.reports, stage.client.outcome());
+        assert!(told.contains("]0;pwned[2J"), "{told}");
+        // As Rust writes what has to be escaped.
+        assert!(!told.contains("\\u{") && !told.contains('\u{202e}'), "{told}");
+    }
+}
+
+#[test]
+fn a_command_is_not_said_to_a_server_without_commands() {
+    for greeting in [PLAIN_GREETING, b"hello\n", b"-- odd --\nhello\n"] {
+        for command in ["/msg bob secret", "/who", "\u{1}/msg bob secret", "/say x", "/quit"] {
+            let mut stage = greeted(PIPE, greeting, |settings| settings.takes_commands = true);
+            stage.input(format!("one\n{command}\nthree\n").as_bytes());
+            stage.end_input(b"");
+            assert_eq!(stage.sent(), "one\n", "{command}");
+            stage.end_server();
+            let clean = command.trim_start_matches('\u{1}');
+            stage.assert_failed(&format!("not said, nor what follows: {clean}: the server has no commands"));
+        }
+    }
+}
+
+#[test]
+fn a_command_that_waited_is_not_said_to_another_server_without_commands() {
+    for is_person in [false, true] {
+        let mut stage = greeted(PIPE, GREETING, |settings| {
+            (settings.is_person, settings.takes_commands) = (is_person, true);
+        });
+        stage.socket_room = 6;
+        stage.input(b"one\n/msg bob secret\nthree\n");
+        assert_eq!(stage.sent(), "one\n/m");
+        stage.close(Reason::Reset);
+        stage.socket_room = usize::MAX;
+        let pause = stage.pause();
+        stage.wait(pause);
+        stage.connect();
+        stage.hear(PLAIN_GREETING);
+        assert_eq!(stage.sent(), "");
+        if is_person {
+            let told = "not sent (type it again): /msg bob secret (and 1 more)";
+            assert!(stage.client.host.reports.iter().any(|report| report == told));
+            // Now it is known to have none, and is seen to have none.
+            stage.input(b"/msg bob hello\n");
+            assert_eq!(stage.sent(), "/msg bob hello\n");
+        } else {
+            stage.end_server();
+            stage.assert_failed("nor what follows: /msg bob secret: the server has no commands");
+        }
+    }
+}
+
+#[test]
+fn a_command_that_is_typed_before_the_greeting_waits_for_it() {
+    for (greeting, sent) in [(GREETING, "/msg bob secret\nnext\n"), (PLAIN_GREETING, "")] {
+        let mut stage = Stage::new(TERMINAL);
+        stage.input(b"/msg bob secret\rnext\r");
+        stage.connect();
+        stage.wait(limits::CLIENT_GREETING);
+        assert_eq!(stage.sent(), "");
+        stage.hear(greeting);
+        assert_eq!(stage.sent(), sent);
+        let is_told = stage.shown().contains("not sent (the Up key brings it back): /msg bob secret");
+        assert_eq!(is_told, sent.is_empty());
+    }
 }
