@@ -1,12 +1,10 @@
-//! The nicks in use: who holds which, and which further ones are too much like
-//! them to be given away.
+//! The nicks in use: who holds which, and which further ones are too much like them to be given away.
 //!
-//! A name is entered under several *keys*: itself without case, and what it
-//! looks like (the "skeleton" of Unicode TS 39, section 4) as it is spelled, in
-//! small letters and in capitals. A name is refused when any of its keys is
-//! held, so `Ivan`, `IVAN`, `lvan` and their Cyrillic doubles exclude each
-//! other, at the price of a few refusals (`torn` beside `tom`). No two live
-//! names share a key: that is the invariant, and it makes giving one back exact.
+//! A name is entered under several *keys*: itself without case, and what it looks like (the "skeleton" of
+//! Unicode TS 39, section 4) as it is spelled, in small letters and in capitals. A name is refused when any of
+//! its keys is held, so `Ivan`, `IVAN`, `lvan` and their Cyrillic doubles exclude each other, at the price of a
+//! few refusals (`torn` beside `tom`). No two live names share a key: that is the invariant, and it makes
+//! giving one back exact.
 //!
 //! Knows no sessions: an owner is any small value that the caller compares.
 
@@ -21,8 +19,8 @@ use unicode_security::skeleton;
 
 use super::guests;
 
-/// Names by which nobody may go: they, and what looks like them, would pass for
-/// the server, for its operator, or for the reader.
+/// Names by which nobody may go: they, and what looks like them, would pass for the server, for its operator,
+/// or for the reader.
 pub const RESERVED: [&str; 9] =
     ["admin", "console", "everyone", "onepoll", "operator", "root", "server", "system", "you"];
 
@@ -40,14 +38,13 @@ pub const fn entry_bytes<K>() -> usize {
 
 /// The names in use, each with its one owner.
 ///
-/// The registry does not keep a name as it is spelled: the owner does, and
-/// hands it back to [`rename`](Names::rename) or [`release`](Names::release).
-/// Memory is one small entry for each key, mostly one or two for a name.
+/// The registry does not keep a name as it is spelled: the owner does, and hands it back to
+/// [`rename`](Names::rename) or [`release`](Names::release). Memory is one small entry for each key, mostly one
+/// or two for a name.
 #[derive(Debug)]
 pub struct Names<K> {
     bytes_max: usize,
-    /// Ordered, not hashed: nobody can choose names that collide, and a replayed
-    /// run needs no random seed.
+    /// Ordered, not hashed: nobody can choose names that collide, and a replayed run needs no random seed.
     held: BTreeMap<Box<str>, Held<K>>,
     /// How no name may begin, by its keys: as a guest's.
     guest_looks: Vec<Box<str>>,
@@ -77,11 +74,10 @@ pub enum NameError {
         /// How many bytes of UTF-8 it may have.
         bytes_max: usize,
     },
-    /// This character is neither a letter nor a digit in common use today, nor
-    /// `_` or `-`.
+    /// This character is neither a letter nor a digit in common use today, nor `_` or `-`.
     BadCharacter(char),
-    /// This character may be in a name but not begin one: `-`, or a mark that
-    /// would attach itself to whatever is printed in front of the name.
+    /// This character may be in a name but not begin one: `-`, or a mark that would attach itself to whatever
+    /// is printed in front of the name.
     BadStart(char),
     /// The name has digits and signs only.
     NoLetter,
@@ -111,13 +107,13 @@ impl<K: Copy + Eq> Names<K> {
         }
     }
 
-    /// Gives `name` to `owner`, in addition to any that `owner` has: a session
-    /// that changes its name calls [`rename`](Names::rename).
+    /// Gives `name` to `owner`, in addition to any that `owner` has: a session that changes its name calls
+    /// [`rename`](Names::rename).
     ///
     /// # Errors
     ///
-    /// Says the first thing that is wrong with the name; nothing has changed
-    /// then. The cost is bounded by `bytes_max`, however long `name` is.
+    /// Says the first thing that is wrong with the name; nothing has changed then. The cost is bounded by
+    /// `bytes_max`, however long `name` is.
     pub fn claim(&mut self, name: &str, owner: K) -> Result<(), NameError> {
         let keys = self.admit(name, &[])?;
         self.enter(keys, owner);
@@ -126,8 +122,8 @@ impl<K: Copy + Eq> Names<K> {
 
     /// Gives `new` to `owner` in exchange for `old`, spelled as it was claimed.
     ///
-    /// `new` may be `old` in other case, or look like it. An `old` that `owner`
-    /// does not hold is left alone, and the call is then a [`claim`](Names::claim).
+    /// `new` may be `old` in other case, or look like it. An `old` that `owner` does not hold is left alone,
+    /// and the call is then a [`claim`](Names::claim).
     ///
     /// # Errors
     ///
@@ -140,16 +136,16 @@ impl<K: Copy + Eq> Names<K> {
         Ok(())
     }
 
-    /// Takes `name`, spelled as it was claimed, back from `owner`, and frees all
-    /// that looks like it. Does nothing when `owner` does not hold `name`.
+    /// Takes `name`, spelled as it was claimed, back from `owner`, and frees all that looks like it. Does
+    /// nothing when `owner` does not hold `name`.
     pub fn release(&mut self, name: &str, owner: K) {
         if self.owner(name) == Some(owner) {
             self.remove(&keys(name));
         }
     }
 
-    /// Who holds `name`, whatever its case and however its accents are encoded.
-    /// A lookalike is not the name: nothing is said to the wrong person.
+    /// Who holds `name`, whatever its case and however its accents are encoded. A lookalike is not the name:
+    /// nothing is said to the wrong person.
     pub fn owner(&self, name: &str) -> Option<K> {
         // No such name can be held, and the work below grows with the length.
         if name.len() > self.bytes_max {
@@ -171,8 +167,7 @@ impl<K: Copy + Eq> Names<K> {
         self.live == 0
     }
 
-    /// The keys of `name`, if it is well formed and none of them is held, those
-    /// in `own` aside.
+    /// The keys of `name`, if it is well formed and none of them is held, those in `own` aside.
     fn admit(&self, name: &str, own: &[Box<str>]) -> Result<Vec<Box<str>>, NameError> {
         check_form(name, self.bytes_max)?;
         let keys = keys(name);
@@ -255,8 +250,8 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
-/// Checks all that can be said of `name` without knowing the others. The length
-/// comes first: it bounds the work of everything after it.
+/// Checks all that can be said of `name` without knowing the others. The length comes first: it bounds the work
+/// of everything after it.
 fn check_form(name: &str, bytes_max: usize) -> Result<(), NameError> {
     let Some(first) = name.chars().next() else {
         return Err(NameError::Empty);
@@ -279,11 +274,10 @@ fn check_form(name: &str, bytes_max: usize) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Whether `character` is a letter, digit or mark in common use today, `_` or
-/// `-`.
+/// Whether `character` is a letter, digit or mark in common use today, `_` or `-`.
 ///
-/// The type "Inclusion", which identifiers are allowed too, is left out: it is
-/// the punctuation, and holds `.` and `:`.
+/// The type "Inclusion", which identifiers are allowed too, is left out: it is the punctuation, and holds `.`
+/// and `:`.
 fn is_allowed(character: char) -> bool {
     match character {
         '-' | '_' => true,
@@ -291,27 +285,25 @@ fn is_allowed(character: char) -> bool {
     }
 }
 
-/// Whether `character` is a letter by itself; Unicode calls many vowel signs
-/// alphabetic too.
+/// Whether `character` is a letter by itself; Unicode calls many vowel signs alphabetic too.
 fn is_letter(character: char) -> bool {
     character.is_alphabetic() && !is_combining_mark(character)
 }
 
 /// Whether `name` can be read as `127.0.0.1:1234`.
 ///
-/// The signs are not allowed, but the Arabic zero looks like a dot, the
-/// Devanagari visarga like a colon, and `l` and `O` like digits.
+/// The signs are not allowed, but the Arabic zero looks like a dot, the Devanagari visarga like a colon, and
+/// `l` and `O` like digits.
 fn is_like_address(name: &str) -> bool {
     let look = look(name);
     look.contains(['.', ':']) && look.chars().all(|sign| matches!(sign, '0'..='9' | 'l' | 'o' | '.' | ':'))
 }
 
-/// The keys of `name`, without repetition: the first is the name without case,
-/// the others are its looks.
+/// The keys of `name`, without repetition: the first is the name without case, the others are its looks.
 fn keys(name: &str) -> Vec<Box<str>> {
     let caseless = without_case(name);
-    // A skeleton tells case apart: `I` looks like `l`, `i` does not. Someone may
-    // show or type the name in any case, so each is a look of its own.
+    // A skeleton tells case apart: `I` looks like `l`, `i` does not. Someone may show or type the name in any
+    // case, so each is a look of its own.
     let looks = [look(name), look(&caseless), look(&caseless.to_uppercase())];
     let mut keys = vec![caseless.into_boxed_str()];
     for look in looks {
@@ -327,15 +319,13 @@ fn look(name: &str) -> String {
     skeleton(name).collect::<String>().to_lowercase()
 }
 
-/// `name` composed (NFC) and without case. Compatibility forms need no folding:
-/// [`is_allowed`] refuses them.
+/// `name` composed (NFC) and without case. Compatibility forms need no folding: [`is_allowed`] refuses them.
 fn without_case(name: &str) -> String {
     if name.is_ascii() {
         return name.to_ascii_lowercase();
     }
-    // By way of the capitals, as Unicode's case folding does: they make one of
-    // `ß` and `ss`, of `σ` and `ς`. Small letters first, for the capital `ẞ`;
-    // composed first, because the capitals of `ᾴ` depend on it.
+    // By way of the capitals, as Unicode's case folding does: they make one of `ß` and `ss`, of `σ` and `ς`.
+    // Small letters first, for the capital `ẞ`; composed first, because the capitals of `ᾴ` depend on it.
     let lower = name.nfc().collect::<String>().to_lowercase();
     lower.to_uppercase().to_lowercase().nfc().collect()
 }
