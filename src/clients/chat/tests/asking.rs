@@ -270,7 +270,7 @@ fn what_was_typed_before_another_room_was_asked_for_is_given_back_with_it() {
     stage.hear(GREETING);
     stage.answer(FULL);
     assert_eq!(stage.said(), ["/join tea"]);
-    assert!(stage.shown().contains("not sent (the Up key brings it back): secret (and 1 more)"));
+    assert!(stage.shown().contains("not sent (the Up key brings it back): secret (and 2 more)"));
     // A nick that is granted frees nothing that the room holds.
     stage.input(b"/nick ann\rsecret\r");
     stage.answer("you are now ann");
