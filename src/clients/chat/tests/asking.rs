@@ -466,3 +466,22 @@ fn no_question_is_ended_by_a_word_that_was_seen_before() {
     assert!(first != second && second != third);
     assert_eq!(stage.client.host.numbers, 3, "each of them comes from outside, and from no seed of ours");
 }
+
+#[test]
+fn who_has_left_the_first_room_is_not_back_in_it_on_a_new_connection() {
+    let mut stage = Stage::with(PIPE, |settings| settings.takes_commands = true);
+    stage.connect();
+    stage.hear(GREETING);
+    stage.input(b"/leave\n");
+    stage.answer("you left lobby and are in no room; /join lobby goes back");
+    reconnect(&mut stage);
+    stage.input(b"to nobody\n");
+    assert_eq!(stage.said(), ["/leave"]);
+    stage.answer("you left lobby and are in no room; /join lobby goes back");
+    stage.end_input(b"");
+    assert_eq!(stage.said(), ["/leave", "to nobody"]);
+    stage.hear(b"-- you are in no room; /join ROOM enters one --\n");
+    stage.confirm();
+    stage.end_server();
+    stage.assert_failed("you are in no room; /join ROOM enters one");
+}
