@@ -186,7 +186,7 @@ impl<H: Host> Client<H> {
             self.place.note_wanted(&asked.wish);
         }
         if let Some(room) = asked.words.as_deref().filter(|_| asked.wish == Wish::Leave).and_then(room_left) {
-            self.place.forget(&Wish::Room(room.into()));
+            self.place.note_left(room);
         }
         self.asking.waived.take_if(|waived| is_same_kind(waived, &asked.wish));
         self.asking.again_at = None;

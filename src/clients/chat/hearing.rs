@@ -17,6 +17,9 @@ impl<H: Host> Client<H> {
         if is_first {
             let greeting = words.filter(|words| words.starts_with(b"you are "));
             let names_them = |words: &[u8]| memchr::memmem::find(words, b"/help").is_some();
+            if let Some(words) = greeting {
+                self.place.note_greeting(&text::clean(words));
+            }
             up.commands = if greeting.is_some_and(names_them) { Commands::Present } else { Commands::Absent };
         }
         if let Some(words) = words.filter(|words| is_first && !words.starts_with(b"you are ")) {
@@ -57,7 +60,8 @@ impl<H: Host> Client<H> {
     /// The server says something in its own name.
     fn note_words(&mut self, now: Now, words: &str) {
         self.hear_news(now, words);
-        let is_loss = !self.settings.is_person && words.contains("was not sent");
+        let is_lost = words.contains("was not sent") || words.starts_with("you are in no room");
+        let is_loss = !self.settings.is_person && is_lost;
         if is_loss && self.fault.is_none() {
             let words = text::truncate_at_char(words, limits::CLIENT_WORDS_BYTES_MAX);
             self.fault = Some(format!("{}: {words}", self.settings.address));

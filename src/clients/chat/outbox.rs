@@ -122,11 +122,24 @@ impl Outbox {
         }
     }
 
-    /// Takes back the lines that were not sent, and all gates.
+    /// Takes back the lines that were not sent, those that ask for something among them, and all gates.
     pub(super) fn take_back(&mut self) -> Vec<u8> {
         debug_assert!(!self.is_inside_line());
-        self.gates.clear();
-        self.bytes.split_off(self.sent)
+        let lines = self.bytes.split_off(self.sent);
+        let mut back = Vec::with_capacity(lines.len());
+        let mut done = 0;
+        for (at, gate) in self.gates.drain(..) {
+            if let Gate::Asked(_, line) = gate
+                && !line.is_empty()
+            {
+                let at = at - self.sent;
+                back.extend_from_slice(&lines[done..at]);
+                back.extend(line.bytes().chain([b'\n']));
+                done = at;
+            }
+        }
+        back.extend_from_slice(&lines[done..]);
+        back
     }
 
     /// What the socket is to take next.

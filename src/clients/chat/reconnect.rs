@@ -58,11 +58,15 @@ pub(super) struct Place {
     nick: Option<String>,
     /// In the order joined; the last is the one that the person speaks in.
     rooms: Vec<String>,
+    /// The room that a new connection begins in, as the last greeting named it.
+    first_room: Option<String>,
+    /// The person left that, and does not want to be back in it.
+    has_left_first: bool,
 }
 
 impl Place {
     pub(super) fn new(nick: Option<String>, room: Option<&str>) -> Self {
-        let mut place = Place { nick, rooms: Vec::new() };
+        let mut place = Place { nick, ..Place::default() };
         if let Some(room) = room {
             place.note_wanted(&Wish::room(room));
         }
@@ -72,7 +76,8 @@ impl Place {
     /// What brings a new connection to this place.
     pub(super) fn wishes(&self) -> impl DoubleEndedIterator<Item = Wish> {
         let nick = self.nick.iter().cloned().map(Wish::Nick);
-        nick.chain(self.rooms.iter().cloned().map(Wish::Room))
+        let leave = self.has_left_first.then_some(Wish::Leave);
+        nick.chain(leave).chain(self.rooms.iter().cloned().map(Wish::Room))
     }
 
     /// The person is to have it from now on.
@@ -81,10 +86,23 @@ impl Place {
             Wish::Nick(name) => self.nick = Some(name.clone()),
             Wish::Room(name) => {
                 self.forget(wish);
+                self.has_left_first &= self.first_room.as_ref() != Some(name);
                 self.rooms.push(name.clone());
             }
             Wish::Leave | Wish::Taken => {}
         }
+    }
+
+    /// The server greets with these words.
+    pub(super) fn note_greeting(&mut self, words: &str) {
+        let room = words.split_once("; ").and_then(|(words, _)| words.rsplit_once(" in "));
+        self.first_room = room.map(|(_, room)| room.into());
+    }
+
+    /// The person asked to leave, and left this room.
+    pub(super) fn note_left(&mut self, room: &str) {
+        self.has_left_first |= self.first_room.as_deref() == Some(room);
+        self.rooms.retain(|known| known != room);
     }
 
     /// The person does not want it any more.
@@ -152,8 +170,18 @@ mod tests {
         }
         assert_eq!(wishes(&place), ["/nick eve", "/join tea", "/join wine", "/join beer"]);
         assert!(place.is_current(&Wish::room("beer")) && !place.is_current(&Wish::room("wine")));
-        place.forget(&Wish::room("beer"));
+        place.note_left("beer");
         place.forget(&Wish::Nick("ann".into()));
         assert_eq!(wishes(&place), ["/nick eve", "/join tea", "/join wine"]);
+    }
+
+    #[test]
+    fn the_room_that_a_connection_begins_in_is_left_again() {
+        let mut place = Place::new(None, Some("tea"));
+        place.note_greeting("you are guest-1 (1.2.3.4:5) in lobby; /help lists the commands");
+        place.note_left("lobby");
+        assert_eq!(wishes(&place), ["/leave", "/join tea"]);
+        place.note_wanted(&Wish::room("lobby"));
+        assert_eq!(wishes(&place), ["/join tea", "/join lobby"]);
     }
 }

@@ -270,7 +270,7 @@ fn what_was_typed_before_another_room_was_asked_for_is_given_back_with_it() {
     stage.hear(GREETING);
     stage.answer(FULL);
     assert_eq!(stage.said(), ["/join tea"]);
-    assert!(stage.shown().contains("not sent (the Up key brings it back): secret (and 1 more)"));
+    assert!(stage.shown().contains("not sent (the Up key brings it back): secret (and 2 more)"));
     // A nick that is granted frees nothing that the room holds.
     stage.input(b"/nick ann\rsecret\r");
     stage.answer("you are now ann");
@@ -465,4 +465,23 @@ fn no_question_is_ended_by_a_word_that_was_seen_before() {
     let [first, second, third] = words[..] else { panic!("{words:?}") };
     assert!(first != second && second != third);
     assert_eq!(stage.client.host.numbers, 3, "each of them comes from outside, and from no seed of ours");
+}
+
+#[test]
+fn who_has_left_the_first_room_is_not_back_in_it_on_a_new_connection() {
+    let mut stage = Stage::with(PIPE, |settings| settings.takes_commands = true);
+    stage.connect();
+    stage.hear(GREETING);
+    stage.input(b"/leave\n");
+    stage.answer("you left lobby and are in no room; /join lobby goes back");
+    reconnect(&mut stage);
+    stage.input(b"to nobody\n");
+    assert_eq!(stage.said(), ["/leave"]);
+    stage.answer("you left lobby and are in no room; /join lobby goes back");
+    stage.end_input(b"");
+    assert_eq!(stage.said(), ["/leave", "to nobody"]);
+    stage.hear(b"-- you are in no room; /join ROOM enters one --\n");
+    stage.confirm();
+    stage.end_server();
+    stage.assert_failed("you are in no room; /join ROOM enters one");
 }
